@@ -1,0 +1,102 @@
+"""Progress of long work: a bar in a terminal, an occasional line in a log file."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as ``42s``, ``3m05s`` or ``2h07m``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Progress:
+    """Shows how far a loop is, its rate and the time left.
+
+    In a terminal one line is redrawn about ten times a second; elsewhere a line is printed at most
+    every `log_every` seconds, so that log files stay short.
+
+    Args:
+        total: units of work in all.
+        unit: what is counted, in the plural (``frames``, ``steps``).
+        label: what is being done.
+        initial: units done before (a resumed run); they do not count towards the rate.
+        stream: where to write; standard error by default.
+        log_every: seconds between lines where the stream is not a terminal.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        unit: str,
+        label: str,
+        initial: int = 0,
+        stream: TextIO | None = None,
+        log_every: float = 10.0,
+    ):
+        self.total = total
+        self.unit = unit
+        self.label = label
+        self.done = initial
+        self.note = ""
+        self._initial = initial
+        self._stream = stream if stream is not None else sys.stderr
+        self._is_terminal = self._stream.isatty()
+        self._interval = 0.1 if self._is_terminal else log_every
+        self._start = self._last_shown = time.monotonic()
+        self._open_line = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._show()
+        if self._open_line:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the start."""
+        return (self.done - self._initial) / max(time.monotonic() - self._start, 1e-9)
+
+    def update(self, count: int = 1, note: str | None = None) -> None:
+        """Counts work done.
+
+        Args:
+            count: units finished since the last call.
+            note: text shown behind the rate from now on, such as the current loss.
+        """
+        self.done += count
+        if note is not None:
+            self.note = note
+        if time.monotonic() - self._last_shown >= self._interval:
+            self._show()
+
+    def _show(self) -> None:
+        self._last_shown = time.monotonic()
+        rate = self.rate
+        left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
+        share = self.done / self.total if self.total else 1.0
+        text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), {rate:.1f} {self.unit}/s"
+        text += f", {left} left" if self.done < self.total else f", {format_duration(time.monotonic() - self._start)}"
+        text += f", {self.note}" if self.note else ""
+        if self._is_terminal:
+            bar = "#" * int(20 * share)
+            self._stream.write(f"\r\x1b[K[{bar:<20}] {text}")
+            self._open_line = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
