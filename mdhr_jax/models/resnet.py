@@ -1,0 +1,145 @@
+"""Residual networks in torchvision's layout (stride on the 3x3, no convolution biases)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from mdhr_jax.models.backbone import BackboneFeatures
+from mdhr_jax.models.layers import BatchNorm, Conv, Precision
+
+
+@dataclasses.dataclass(frozen=True)
+class ResNetConfig:
+    """Size of a residual network.
+
+    Attributes:
+        blocks: residual blocks in each of the four stages.
+        width: channels of the stem and of the first stage's 3x3 convolutions.
+        bottleneck: 1x1-3x3-1x1 blocks with fourfold output (ResNet-50) instead of two 3x3.
+    """
+
+    blocks: tuple[int, int, int, int]
+    width: int = 64
+    bottleneck: bool = False
+
+    @property
+    def scale_width(self) -> int:
+        """Channels of the first scale."""
+        return self.width * (4 if self.bottleneck else 1)
+
+    @staticmethod
+    def resnet50() -> "ResNetConfig":
+        return ResNetConfig((3, 4, 6, 3), bottleneck=True)
+
+    @staticmethod
+    def resnet18() -> "ResNetConfig":
+        return ResNetConfig((2, 2, 2, 2))
+
+    @staticmethod
+    def tiny() -> "ResNetConfig":
+        """For laptops and tests: one block a stage, 16 to 128 channels."""
+        return ResNetConfig((1, 1, 1, 1), width=16)
+
+
+class ResidualBlock(nnx.Module):
+    """One residual block; `bottleneck` chooses between the two kinds."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        *,
+        stride: int,
+        bottleneck: bool,
+        precision: Precision,
+        rngs: nnx.Rngs,
+    ):
+        out_channels = width * (4 if bottleneck else 1)
+        # (kernel, stride, channels) of the convolutions in order.
+        plan = (
+            ((1, 1, width), (3, stride, width), (1, 1, out_channels))
+            if bottleneck
+            else ((3, stride, width), (3, 1, width))
+        )
+        convs, norms, channels = [], [], in_channels
+        for kernel, step, width_out in plan:
+            convs.append(
+                Conv(
+                    channels,
+                    width_out,
+                    kernel,
+                    stride=step,
+                    padding=kernel // 2,
+                    precision=precision,
+                    rngs=rngs,
+                )
+            )
+            norms.append(BatchNorm(width_out, precision=precision))
+            channels = width_out
+        self.convs, self.norms = nnx.List(convs), nnx.List(norms)
+        reshapes = stride != 1 or in_channels != out_channels
+        self.shortcut_conv = (
+            Conv(in_channels, out_channels, 1, stride=stride, precision=precision, rngs=rngs)
+            if reshapes
+            else None
+        )
+        self.shortcut_norm = BatchNorm(out_channels, precision=precision) if reshapes else None
+
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        y = x
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            y = norm(conv(y))
+            if i + 1 < len(self.convs):
+                y = jax.nn.relu(y)
+        if self.shortcut_conv is not None and self.shortcut_norm is not None:
+            x = self.shortcut_norm(self.shortcut_conv(x))
+        return jax.nn.relu(x + y)
+
+
+class ResNet(nnx.Module):
+    """Residual network without its classifier; the scales are the outputs of stages 1 to 4."""
+
+    size_multiple = 32
+
+    def __init__(self, config: ResNetConfig, *, precision: Precision, rngs: nnx.Rngs):
+        self.scale_width = config.scale_width
+        self.stem_conv = Conv(3, config.width, 7, stride=2, padding=3, precision=precision, rngs=rngs)
+        self.stem_norm = BatchNorm(config.width, precision=precision)
+        channels, stages = config.width, []
+        for stage, num_blocks in enumerate(config.blocks):
+            blocks = []
+            for block in range(num_blocks):
+                blocks.append(
+                    ResidualBlock(
+                        channels,
+                        config.width * 2**stage,
+                        stride=2 if stage > 0 and block == 0 else 1,
+                        bottleneck=config.bottleneck,
+                        precision=precision,
+                        rngs=rngs,
+                    )
+                )
+                channels = config.scale_width * 2**stage
+            stages.append(nnx.List(blocks))
+        self.stages = nnx.List(stages)
+
+    def __call__(self, images: Float[Array, "B H W 3"]) -> BackboneFeatures:
+        x = jax.nn.relu(self.stem_norm(self.stem_conv(images)))
+        # Max-pooling pads with -inf, which is the identity of the maximum.
+        x = jax.lax.reduce_window(
+            x,
+            -jnp.inf,
+            jax.lax.max,
+            (1, 3, 3, 1),
+            (1, 2, 2, 1),
+            ((0, 0), (1, 1), (1, 1), (0, 0)),
+        )
+        scales = []
+        for stage in self.stages:
+            for block in stage:
+                x = block(x)
+            scales.append(x)
+        return BackboneFeatures(tuple(scales), x)
