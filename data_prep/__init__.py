@@ -1,0 +1,1 @@
+"""From distributed recordings to TFRecord clips."""

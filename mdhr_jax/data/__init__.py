@@ -1,0 +1,1 @@
+"""From aligned frames to batches of clips: writing, reading, sampling, augmentation."""

@@ -1,0 +1,89 @@
+"""A small BP4D-like aligned tree and the data set written from it, shared by the tests of the data path."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from mdhr_jax import facs
+from mdhr_jax.data import aligned, records
+
+REPOSITORY = Path(__file__).parents[2]
+
+# Frame numbers of each video: chunks of 32 + 32 + 6; shorter than a clip; with a jump; far from 1.
+VIDEOS = {
+    "F001_T1": range(1, 71),
+    "F001_T2": range(1, 11),
+    "M011_T1": [*range(5, 25), *range(40, 60)],
+    "F007_T2": range(1000, 1032),
+    "F007_T10": range(1, 34),
+}
+
+
+def run_in_repository(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python from the repository; TensorFlow stays out of the process of the tests."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def frame(video: int, number: int) -> np.ndarray:
+    """A picture that differs from frame to frame and from video to video."""
+    face = Image.fromarray(data.astronaut()).resize((256, 256))
+    pixels = np.roll(np.asarray(face), 5 * number, axis=1)
+    pixels[:40, :40] = 40 * video
+    return pixels
+
+
+def labels_of(video: int, count: int, num_aus: int) -> np.ndarray:
+    """Labels 0, 1 and unknown; the fourth AU is never present."""
+    labels = np.random.default_rng(video).integers(-1, 2, (count, num_aus))
+    labels[:, 3] = np.minimum(labels[:, 3], 0)
+    return labels
+
+
+def write_tree(root: Path, au_set: facs.AUSet, videos: dict) -> None:
+    aligned.write_recipe(root, {"name": "canonical", "eye_height": 0.29})
+    for i, (name, numbers) in enumerate(videos.items()):
+        numbers = list(numbers)
+        pictures = [frame(i, number) for number in numbers]
+        labels = labels_of(i, len(numbers), au_set.num_aus)
+        aligned.write_video(root, name, pictures, labels, au_set.aus, numbers)
+
+
+@pytest.fixture(scope="session")
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Python with some arguments, from the repository, in a process of its own."""
+    return run_in_repository
+
+
+@pytest.fixture(scope="session")
+def aligned_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("aligned")
+    write_tree(root, facs.BP4D, VIDEOS)
+    return root
+
+
+@pytest.fixture(scope="session")
+def data_dir(aligned_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with the small ``bp4d``, written by the command; read it only."""
+    out = tmp_path_factory.mktemp("data")
+    done = run_in_repository("-m", "data_prep.bp4d", "--aligned", str(aligned_tree), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def train_records(data_dir: Path) -> records.ClipRecords:
+    return records.open_dataset(data_dir, facs.BP4D, ("part1", "part3"))
