@@ -1,0 +1,72 @@
+"""Trains or evaluates MDHR: ``python -m mdhr_jax.main --config configs/quickstart.py``."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", help_string="Configuration file, such as configs/bp4d.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/<dataset>-fold<n> by default.")
+_TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an error arose.")
+
+FAILED = 1
+USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs what the flags say and returns the exit code."""
+    if len(argv) > 1 or _CONFIG.value is None:
+        found = f"unexpected: {' '.join(argv[1:])}" if len(argv) > 1 else "--config is missing"
+        return _complain(f"{found}; try: --config configs/quickstart.py", USAGE_ERROR)
+    config = _CONFIG.value
+    logging.set_verbosity(logging.INFO)
+    if config.debug.deterministic:
+        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
+
+    # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
+    from mdhr_jax.training import results, run, workdir
+
+    directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
+    try:
+        result = run.run(config, directory)
+    except (ValueError, OSError, RuntimeError) as error:
+        if _TRACEBACK.value:
+            raise
+        return _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
+    if result is not None:
+        print(results.format_table(result))
+        print(f"written to {directory / workdir.RESULT_FILE}")
+    return 0
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; a mistake in it ends the process with a message."""
+    try:
+        rest = flags.FLAGS(argv)
+        if _CONFIG.value is not None:
+            _CONFIG.value.lock()  # A file that could not be loaded shows only when it is looked at.
+    except (flags.Error, ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+        sys.exit(_complain(_reason(error), USAGE_ERROR))
+    return rest
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the traceback that the parser puts into its words."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    # The parser quotes what it passes on, quotation marks and line ends included.
+    text = text.replace("\\n", "\n").replace("\\'", "'").replace("''", "'").strip("' \n")
+    if "Traceback (most recent call last)" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return text
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,527 @@
+"""Checkpoints of a run: saving in the background, exact restoring, weights for evaluation.
+
+On disk each step is a directory with two items: ``state``, the train state as nested dicts of arrays
+(string keys, whatever containers it had in memory), and ``meta``, JSON of what makes the weights
+meaningful. Orbax writes into a temporary directory and renames it when all is written, and a checkpoint
+that is no longer kept is first renamed out of sight; so a process killed at any moment leaves only whole
+checkpoints in the list. Every process of a run must call the methods, and all must see one file system.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+from orbax.checkpoint import checkpoint_managers
+
+_STATE, _META, _METRICS = "state", "meta", "metrics"
+_DISCARDED = "discarded"
+_F1 = "f1_mean"
+_WEIGHTS = ("params", "batch_stats")
+_MAX_LISTED = 5
+
+# What Orbax and TensorStore raise when files are missing, damaged or cannot be written.
+_WRITE_FAILURES = (OSError, ValueError, RuntimeError)
+_READ_FAILURES = (*_WRITE_FAILURES, KeyError, TypeError)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written, or is damaged."""
+
+
+class Checkpoints:
+    """The checkpoints of one run: the latest `keep` and the one with the best mean F1.
+
+    Saving copies the state and returns; writing goes on in the background. A write that fails is raised by
+    the next `save`, `wait` or `close`. Opening for writing removes what a killed run left half-written.
+
+    Args:
+        directory: where the steps lie, such as ``<workdir>/checkpoints``; made unless `read_only`.
+        keep: how many of the latest steps to keep; the best one is kept besides.
+        read_only: only look and restore; touches nothing, so another process may be writing.
+
+    Raises:
+        ValueError: `keep` is below 1.
+        FileNotFoundError: `read_only` and the directory does not exist.
+        CheckpointError: the directory cannot be used.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], *, keep: int = 2, read_only: bool = False):
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least the latest checkpoint must be kept (1)")
+        _quiet_orbax()
+        self.directory = Path(directory).absolute()
+        self._keep = keep
+        self._read_only = read_only
+        self._bytes = 0  # of the last state that was to be saved
+        if read_only and not self.directory.is_dir():
+            raise FileNotFoundError(f"no checkpoints: directory {self.directory} does not exist")
+        if self.directory.exists() and not self.directory.is_dir():
+            raise CheckpointError(f"checkpoint directory {self.directory} cannot be used: it is a file")
+        self._manager = self._open()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except CheckpointError as failure:
+            if error is None:
+                raise
+            error.add_note(f"Besides: {failure}")
+
+    def save(
+        self,
+        step: int,
+        state: PyTree,
+        meta: Mapping[str, Any],
+        f1_mean: float | None = None,
+        *,
+        force: bool = False,
+    ) -> bool:
+        """Starts writing a checkpoint; waits for the one before.
+
+        A step that is stored already (a resumed run comes by it again) is left as it is, but gains `f1_mean`
+        where it was stored without. The state may be donated as soon as this returns.
+
+        Args:
+            step: training steps done.
+            state: pytree of arrays (dicts, registered dataclasses, named tuples); PRNG keys are allowed.
+            meta: what JSON can hold; read back by `restore_meta`.
+            f1_mean: mean F1 by which "best" is judged; None where the step was not evaluated.
+            force: write the step anew where it is stored already. A process killed meanwhile loses that step,
+                never the others.
+
+        Returns:
+            Whether a checkpoint is being written.
+
+        Raises:
+            ValueError: `meta` is not JSON, or `f1_mean` is not finite.
+            CheckpointError: this or the previous checkpoint could not be written.
+        """
+        if f1_mean is not None and not math.isfinite(f1_mean):
+            raise ValueError(f"f1_mean of step {step} is {f1_mean}; expected a finite number or None")
+        try:
+            # A copy: the caller may change its own while the file is being written.
+            meta = json.loads(json.dumps(meta, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the meta data of step {step} is not strict JSON: {error}") from error
+        plain = _nest({path: _storable(leaf) for path, leaf in _flatten(state).items()})
+        metrics = None if f1_mean is None else {_F1: float(f1_mean)}
+        self.wait()
+        self._bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(plain))
+        with self._reporting(f"checkpoint of step {step}"):
+            if step in self._manager.all_steps():
+                if not force:
+                    self._add_metrics(step, metrics)
+                    return False
+                self._manager.delete(step)
+                self._empty_discarded()
+            return self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    **{_STATE: ocp.args.StandardSave(plain), _META: ocp.args.JsonSave(meta)}
+                ),
+                metrics=metrics,
+                force=True,
+            )
+
+    def steps(self) -> list[int]:
+        """Steps stored completely, ascending."""
+        self.wait()
+        return sorted(self._manager.all_steps())
+
+    def latest_step(self) -> int | None:
+        """The highest step stored, None where there is none."""
+        self.wait()
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """The step with the highest mean F1 (of equals the latest); None where none was evaluated."""
+        self.wait()
+        return self._manager.best_step()
+
+    def f1_mean(self, step: int) -> float | None:
+        """The mean F1 stored with a step, None where it was not evaluated."""
+        self.wait()
+        metrics = self._manager.metrics(step)
+        return None if metrics is None else metrics[_F1]
+
+    def restore(self, step: int, abstract_state: PyTree) -> tuple[PyTree, dict[str, Any]]:
+        """Reads a checkpoint into the structure, types and shardings of `abstract_state`.
+
+        Args:
+            step: one of `steps`.
+            abstract_state: pytree of `jax.ShapeDtypeStruct`; the shardings may be of any mesh, whatever
+                mesh the checkpoint was saved from. Leaves without a sharding come back as NumPy arrays.
+
+        Returns:
+            The state and its meta data.
+
+        Raises:
+            FileNotFoundError: there is no such step.
+            ValueError: the stored state has other leaves, shapes or types (another model or optimiser).
+            CheckpointError: files of the checkpoint are missing or damaged.
+        """
+        self.wait()
+        path = self._step_path(step)
+        return _read_state(path, abstract_state), _read_meta(path)
+
+    def restore_meta(self, step: int) -> dict[str, Any]:
+        """Reads the meta data only.
+
+        Raises:
+            FileNotFoundError: there is no such step.
+            CheckpointError: the file is missing or damaged.
+        """
+        self.wait()
+        return _read_meta(self._step_path(step))
+
+    def wait(self) -> None:
+        """Waits until nothing is being written.
+
+        Raises:
+            CheckpointError: the last checkpoint could not be written.
+        """
+        if self._read_only:
+            return
+        with self._reporting("checkpoint"):
+            self._manager.wait_until_finished()
+            self._manager.check_for_errors()
+        self._empty_discarded()
+
+    def close(self) -> None:
+        """Waits and releases threads.
+
+        Raises:
+            CheckpointError: the last checkpoint could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _open(self) -> ocp.CheckpointManager:
+        def f1(metrics: Mapping[str, float]) -> float:
+            return metrics[_F1]
+
+        policies = checkpoint_managers
+        options = ocp.CheckpointManagerOptions(
+            best_fn=f1,
+            best_mode="max",
+            preservation_policy=policies.AnyPreservationPolicy(
+                [
+                    policies.LatestN(self._keep),
+                    policies.BestN(get_metric_fn=f1, n=1, keep_checkpoints_without_metrics=False),
+                ]
+            ),
+            create=not self._read_only,
+            cleanup_tmp_directories=not self._read_only,
+            todelete_subdir=_DISCARDED,
+            read_only=self._read_only,
+        )
+        try:
+            return ocp.CheckpointManager(self.directory, options=options)
+        except _WRITE_FAILURES as error:
+            raise CheckpointError(
+                f"checkpoint directory {self.directory} cannot be used: {_first_line(error)}"
+            ) from error
+
+    def _step_path(self, step: int) -> Path:
+        path = self.directory / str(step)
+        if not path.is_dir():
+            known = ", ".join(map(str, sorted(self._manager.all_steps()))) or "none"
+            raise FileNotFoundError(
+                f"no checkpoint of step {step} in {self.directory}; stored steps: {known}"
+            )
+        return path
+
+    def _add_metrics(self, step: int, metrics: dict[str, float] | None) -> None:
+        if metrics is None or self._manager.metrics(step) is not None:
+            return
+        with contextlib.closing(ocp.Checkpointer(ocp.JsonCheckpointHandler(filename=_METRICS))) as writer:
+            writer.save(self.directory / str(step) / _METRICS, args=ocp.args.JsonSave(metrics))
+        self._manager.reload()
+
+    def _empty_discarded(self) -> None:
+        # Renaming takes a checkpoint out of the list at once; deleting file by file could be cut short by a
+        # kill and leave half a checkpoint in it.
+        if not self._read_only and jax.process_index() == 0:
+            shutil.rmtree(self.directory / _DISCARDED, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _reporting(self, what: str) -> Iterator[None]:
+        """Turns a failed write into one `CheckpointError`, and makes the object usable again."""
+        try:
+            yield
+        except _WRITE_FAILURES as error:
+            free = shutil.disk_usage(self.directory).free if self.directory.is_dir() else 0
+            if jax.process_count() == 1:
+                with contextlib.suppress(*_WRITE_FAILURES):
+                    self._manager.close()
+                # A new manager removes the half-written directory and lists what is really there.
+                self._manager = self._open()
+            reason = "no space left" if _is_full(error) else _first_line(error)
+            raise CheckpointError(
+                f"{what} could not be written to {self.directory}: {reason} ({_mib(free)} free, the "
+                f"state takes up to {_mib(self._bytes)}). Checkpoints stored before are intact; make room "
+                "or keep fewer, then start the same command again"
+            ) from error
+
+
+def load_weights(
+    path: str | os.PathLike[str],
+    *,
+    names: Sequence[str] = _WEIGHTS,
+    like: Mapping[str, PyTree] | None = None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reads only some entries of a checkpoint's state, as NumPy arrays, touching nothing on disk.
+
+    Args:
+        path: a run's directory, its ``checkpoints`` directory or one step's directory. Of several steps
+            the best is read, the latest where none was evaluated.
+        names: entries of the state to read; none to read the meta data alone.
+        like: structures to return the entries in, such as ``{"params": abstract_params}``; leaves are
+            checked in shape and type. Without it an entry is a nested dict with string keys.
+
+    Returns:
+        Name to entry, and the meta data.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: an entry is not in the state, or differs from `like`.
+        CheckpointError: files of the checkpoint are missing or damaged.
+    """
+    _quiet_orbax()
+    step_path = _find_step(Path(path).absolute())
+    if not names:
+        return {}, _read_meta(step_path)
+    stored = _stored_leaves(step_path)
+    present = sorted({leaf[0] for leaf in stored})
+    if missing := [name for name in names if name not in present]:
+        raise ValueError(f"checkpoint {step_path} has no {', '.join(missing)}; it has {', '.join(present)}")
+    wanted = {leaf: spec for leaf, spec in stored.items() if leaf[0] in names}
+    if like is not None:
+        structure = {name: like[name] for name in names}
+        _check_leaves(step_path, wanted, _flatten(structure))
+        plain = _flatten(_read_tree(step_path, _nest(wanted), partial=True))
+        treedef = jax.tree.structure(structure)
+        weights = treedef.unflatten([plain[leaf] for leaf in _flatten(structure)])
+    else:
+        weights = _read_tree(step_path, _nest(wanted), partial=True)
+    return weights, _read_meta(step_path)
+
+
+def check_meta(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuses weights that were made for something else.
+
+    Args:
+        meta: of a checkpoint.
+        expected: fields that must be equal; nested dicts are compared field by field.
+
+    Raises:
+        ValueError: names every differing field with what was found and expected.
+    """
+    differences = _differences(meta, json.loads(json.dumps(expected)))
+    if differences:
+        raise ValueError(
+            "the checkpoint was made for something else:\n"
+            + "\n".join(f"  {line}" for line in differences)
+            + "\nRun with the config that made it, or name another checkpoint."
+        )
+
+
+def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key, value in expected.items():
+        name = f"{prefix}{key}"
+        if key not in found:
+            lines.append(f"{name}: found nothing, expected {value!r}")
+        elif isinstance(value, Mapping) and isinstance(found[key], Mapping):
+            lines += _differences(found[key], value, f"{name}.")
+            lines += [
+                f"{name}.{k}: found {v!r}, expected nothing" for k, v in found[key].items() if k not in value
+            ]
+        elif found[key] != value:
+            lines.append(f"{name}: found {found[key]!r}, expected {value!r}")
+    return lines
+
+
+def _find_step(path: Path) -> Path:
+    if (path / _STATE).is_dir() and (path / _META).is_dir():
+        return path
+    for root in (path / "checkpoints", path):
+        if root.is_dir():
+            with Checkpoints(root, read_only=True) as checkpoints:
+                step = checkpoints.best_step()
+                step = checkpoints.latest_step() if step is None else step
+            if step is not None:
+                return root / str(step)
+    found = "holds none" if path.is_dir() else "does not exist"
+    raise FileNotFoundError(
+        f"no checkpoint: {path} {found}; expected a run's directory, its 'checkpoints' directory or "
+        "one step's directory in it"
+    )
+
+
+def _flatten(tree: PyTree) -> dict[tuple[str, ...], Any]:
+    """Leaves by path, in the tree's order; keys, attributes and positions all become strings."""
+    flat: dict[tuple[str, ...], Any] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        flat[tuple(jax.tree_util.keystr((part,), simple=True) for part in path)] = leaf
+    return flat
+
+
+def _nest(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, leaf in flat.items():
+        level = nested
+        for part in path[:-1]:
+            level = level.setdefault(part, {})
+        level[path[-1]] = leaf
+    return nested
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _storable(leaf: Any) -> Any:
+    """A leaf as an array that can be stored: PRNG keys as their data, numbers as arrays."""
+    if _is_key(leaf):
+        return jax.random.key_data(leaf)
+    # A NumPy array is copied, as nothing stops its owner from changing it while it is being written.
+    return leaf if isinstance(leaf, jax.Array) else np.array(leaf)
+
+
+def _abstract_storable(leaf: Any) -> jax.ShapeDtypeStruct:
+    data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=getattr(leaf, "sharding", None))
+
+
+def _as_key(data: Any, dtype: Any) -> jax.Array:
+    for implementation in ("threefry2x32", "rbg", "unsafe_rbg"):
+        if jax.random.key(0, impl=implementation).dtype == dtype:
+            return jax.random.wrap_key_data(data, impl=implementation)
+    raise ValueError(f"PRNG keys of type {dtype} cannot be restored; use threefry2x32, rbg or unsafe_rbg")
+
+
+def _read_state(step_path: Path, abstract_state: PyTree) -> PyTree:
+    leaves = _flatten(abstract_state)
+    stored_as = {path: _abstract_storable(leaf) for path, leaf in leaves.items()}
+    _check_leaves(step_path, _stored_leaves(step_path), stored_as)
+    plain = _flatten(_read_tree(step_path, _nest(stored_as)))
+    restored = [
+        _as_key(plain[path], leaf.dtype) if _is_key(leaf) else plain[path] for path, leaf in leaves.items()
+    ]
+    return jax.tree.structure(abstract_state).unflatten(restored)
+
+
+def _stored_leaves(step_path: Path) -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:
+    """Shape and type of every stored leaf by path."""
+    with _reading(step_path), contextlib.closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler())) as reader:
+        description = reader.metadata(step_path / _STATE).item_metadata
+        if description is None:
+            raise FileNotFoundError("the description of the state is missing")
+        leaves = _flatten(description.tree)
+        return {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in leaves.items()}
+
+
+def _read_tree(step_path: Path, abstract: Mapping[str, Any], *, partial: bool = False) -> Any:
+    arguments = ocp.args.PyTreeRestore(
+        item=abstract,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+        partial_restore=partial,
+    )
+    with _reading(step_path), contextlib.closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler())) as reader:
+        return reader.restore(step_path / _STATE, args=arguments)
+
+
+def _read_meta(step_path: Path) -> dict[str, Any]:
+    with _reading(step_path), contextlib.closing(ocp.Checkpointer(ocp.JsonCheckpointHandler())) as reader:
+        return reader.restore(step_path / _META)
+
+
+@contextlib.contextmanager
+def _reading(step_path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _READ_FAILURES as error:
+        raise CheckpointError(
+            f"checkpoint {step_path} is damaged: {_first_line(error)}. Remove that directory to go on from "
+            "another step"
+        ) from error
+
+
+def _check_leaves(
+    step_path: Path,
+    stored: Mapping[tuple[str, ...], jax.ShapeDtypeStruct],
+    expected: Mapping[tuple[str, ...], Any],
+) -> None:
+    lines = []
+    for path in [*expected, *(p for p in stored if p not in expected)]:
+        found, wanted = stored.get(path), expected.get(path)
+        if found is None or wanted is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+            lines.append(f"  {'/'.join(path)}: stored {_spec(found)}, expected {_spec(wanted)}")
+    if lines:
+        more = f"\n  and {len(lines) - _MAX_LISTED} more" if len(lines) > _MAX_LISTED else ""
+        raise ValueError(
+            f"checkpoint {step_path} holds another model or optimiser:\n"
+            + "\n".join(lines[:_MAX_LISTED])
+            + more
+            + "\nUse the config that made it, or another checkpoint."
+        )
+
+
+def _spec(leaf: Any) -> str:
+    return "nothing" if leaf is None else f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room; TensorStore tells only in its text."""
+    number = getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+
+class _OrbaxFilter(logging.Filter):
+    """Drops what Orbax tells about its inner workings through absl's logger.
+
+    Its errors pass, except those that carry a traceback: they are raised as well.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        from_orbax = f"{os.sep}orbax{os.sep}" in record.pathname
+        return not from_orbax or (record.levelno >= logging.ERROR and not record.exc_info)
+
+
+def _quiet_orbax() -> None:
+    logger = logging.getLogger("absl")
+    if not any(isinstance(known, _OrbaxFilter) for known in logger.filters):
+        logger.addFilter(_OrbaxFilter())

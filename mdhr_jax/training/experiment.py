@@ -1,0 +1,176 @@
+"""Everything a configuration describes, opened and checked: data, devices, model, steps.
+
+Training and evaluation both start from here.
+"""
+
+import dataclasses
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from mdhr_jax import __version__
+from mdhr_jax import config as config_lib
+from mdhr_jax import facs, parallel
+from mdhr_jax.data.clips import ClipStream
+from mdhr_jax.data.loader import steps_total
+from mdhr_jax.data.records import ClipRecords, open_dataset
+from mdhr_jax.models.functional import FunctionalModel
+from mdhr_jax.training import checkpoints
+from mdhr_jax.training.optimizer import make_optimizer, make_schedule
+from mdhr_jax.training.state import StateFactory
+
+PROTOCOL = "paper"
+"""How checkpoints are chosen: by mean F1 on the test fold, threshold 0.5, as the reference does."""
+
+_VERSIONED = ("jax", "flax", "optax", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A configuration made concrete.
+
+    Attributes:
+        config: the configuration, checked.
+        au_set: its entry of the AU table.
+        mesh: the devices.
+        train_records, test_records: the videos of the fold.
+        stream: the training clips in their order.
+        total_steps: optimiser steps of the whole run.
+        states: makes and describes train states.
+        schedule: learning rate by step.
+    """
+
+    config: ConfigDict
+    au_set: facs.AUSet
+    mesh: Mesh
+    train_records: ClipRecords
+    test_records: ClipRecords
+    stream: ClipStream
+    total_steps: int
+    states: StateFactory
+    schedule: optax.Schedule
+
+    @property
+    def model(self) -> FunctionalModel:
+        """The network."""
+        return self.states.model
+
+    def epochs_done(self, step: int) -> int:
+        """Complete epochs after a number of steps."""
+        return self.position(step) // self.stream.clips_per_epoch
+
+    def position(self, step: int) -> int:
+        """Position in the stream of clips after a number of steps."""
+        batch, epoch = self.config.train.batch_size, self.stream.clips_per_epoch
+        if self.config.data.last_batch == "across":
+            return step * batch
+        epochs, steps = divmod(step, -(-epoch // batch))
+        return epochs * epoch + min(steps * batch, epoch)
+
+    def evaluation_due(self, step: int) -> bool:
+        """Whether the model is evaluated after this many steps: every so many epochs, and at the end."""
+        if step == 0:
+            return False
+        every = self.config.eval.every_epochs
+        return step == self.total_steps or self.epochs_done(step) // every > self.epochs_done(step - 1) // every
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint's meta data must say for its weights to mean what this experiment means."""
+        return {
+            "dataset": self.au_set.name,
+            "au_names": list(self.au_set.au_names),
+            "fold": self.config.fold,
+            "model": config_lib.as_json(self.config)["model"] | {"pretrained": None, "init_from": None},
+            "image_size": self.config.data.image_size,
+            "clip_length": self.config.data.clip_length,
+            "crop_recipe": self.test_records.crop_recipe,
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Meta data of this experiment's checkpoints."""
+        return self.identity() | {
+            "config": config_lib.as_json(self.config),
+            "config_hash": config_lib.config_hash(self.config),
+            "data_fingerprint": self.train_records.fingerprint,
+            "protocol": PROTOCOL,
+            "versions": _versions(),
+        }
+
+    def check_metadata(self, meta: dict[str, Any]) -> None:
+        """Refuses a checkpoint made for something else.
+
+        Raises:
+            ValueError: naming every differing field.
+        """
+        checkpoints.check_meta(meta, self.identity())
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: importlib.metadata.version(name) for name in _VERSIONED}
+    return {
+        "mdhr_jax": __version__,
+        **libraries,
+        "python": platform.python_version(),
+        "backend": jax.default_backend(),
+    }
+
+
+def open_experiment(config: ConfigDict) -> Experiment:
+    """Checks a configuration and opens what it names.
+
+    Raises:
+        ValueError: something in the configuration is wrong or does not fit the devices or the data.
+        FileNotFoundError: data are missing; the message says how to get them.
+    """
+    config_lib.validate(config)
+    au_set = facs.get(config.dataset)
+    data_dir = Path(config.data.dir)
+    train_records = open_dataset(data_dir, au_set, facs.train_parts(config.fold))
+    test_records = open_dataset(data_dir, au_set, [facs.part_tested(config.fold)])
+
+    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
+    if config.data.last_batch == "partial":
+        if mesh.size > 1:
+            raise ValueError(
+                "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
+                f"found {mesh.size} devices: choose 'across' or run on one"
+            )
+    else:
+        parallel.check_batch_size("train.batch_size", config.train.batch_size, mesh, config.train.accumulate)
+    parallel.check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
+
+    stream = ClipStream(
+        [video.num_frames for video in train_records.videos],
+        config.data.clip_length,
+        config.seed,
+        config.data.clips_per_video,
+    )
+    total_steps = steps_total(
+        config.train.epochs, stream.clips_per_epoch, config.train.batch_size, config.data.last_batch
+    )
+    train = config.train
+    optimizer = make_optimizer(
+        train.learning_rate,
+        total_steps,
+        weight_decay=train.weight_decay,
+        clip_norm=train.clip_norm,
+        warmup_steps=train.warmup_steps,
+    )
+    model = FunctionalModel.create(config_lib.model_config(config))
+    return Experiment(
+        config=config,
+        au_set=au_set,
+        mesh=mesh,
+        train_records=train_records,
+        test_records=test_records,
+        stream=stream,
+        total_steps=total_steps,
+        states=StateFactory(model, optimizer, mesh, ema=train.ema > 0),
+        schedule=make_schedule(train.learning_rate, total_steps, warmup_steps=train.warmup_steps),
+    )

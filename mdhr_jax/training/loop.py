@@ -1,0 +1,252 @@
+"""The training loop.
+
+Every round: evaluate, save, take a batch, step, log. In this order no checkpoint holds a half-used batch.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+
+from mdhr_jax import hardware, parallel
+from mdhr_jax.data.loader import Batch, train_batches
+from mdhr_jax.progress import Progress
+from mdhr_jax.training import results, weights, workdir
+from mdhr_jax.training.checkpoints import Checkpoints
+from mdhr_jax.training.clock import Clock
+from mdhr_jax.training.evaluate import Evaluator, make_result
+from mdhr_jax.training.experiment import Experiment
+from mdhr_jax.training.interrupt import StopRequest
+from mdhr_jax.training.logs import RunLog
+from mdhr_jax.training.losses import weights_from_rates
+from mdhr_jax.training.meter import StepMeter
+from mdhr_jax.training.state import TrainState
+from mdhr_jax.training.step import StepOptions, TrainStep, jit_train_step
+
+
+def train(experiment: Experiment, directory: Path) -> dict[str, Any] | None:
+    """Trains, or continues, the run of a directory.
+
+    Args:
+        experiment: what to train.
+        directory: where configuration, checkpoints, logs and result lie.
+
+    Returns:
+        The result of the best evaluation, as written to ``result.json``; None where the process was told to
+        stop before the last step (everything is saved then).
+
+    Raises:
+        ValueError: the directory holds a run of something else.
+        TrainingDivergedError: a loss was not finite.
+        CheckpointError: a checkpoint could not be written or is damaged.
+    """
+    config = experiment.config
+    workdir.claim(directory, config)
+    saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
+    with StopRequest() as stop, saved as checkpoints:
+        start = _restore(experiment, checkpoints) or _Start(
+            weights.load_initial(config, experiment.states.create(config.seed))
+        )
+        with RunLog(
+            directory,
+            experiment.au_set.au_names,
+            tensorboard=config.log.tensorboard,
+            resume_step=start.step or None,
+            enabled=jax.process_index() == 0,
+        ) as log:
+            run = _Run(experiment, checkpoints, log, stop, start)
+            run.until_stopped()
+        if run.step < experiment.total_steps:
+            logging.warning(
+                "told to stop: saved after step %d of %d; the same command continues",
+                run.step,
+                experiment.total_steps,
+            )
+            return None
+        return _write_result(experiment, checkpoints, directory)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """Where a run begins or continues."""
+
+    state: TrainState
+    step: int = 0
+    seconds: float = 0.0
+    frames: int = 0
+    evaluation: dict[str, Any] | None = None
+
+
+def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
+    step = checkpoints.latest_step()
+    if step is None:
+        return None
+    meta = checkpoints.restore_meta(step)
+    experiment.check_metadata(meta)
+    if meta["data_fingerprint"] != experiment.train_records.fingerprint:
+        raise ValueError(
+            f"the data in {experiment.train_records.directory} are not those that the run in "
+            f"{checkpoints.directory.parent} has seen so far; put those back, or choose another --workdir"
+        )
+    state, meta = checkpoints.restore(step, experiment.states.abstract)
+    logging.info("continuing after step %d", step)
+    return _Start(state, step, meta["seconds"], meta["frames"], meta["evaluation"])
+
+
+def _write_result(experiment: Experiment, checkpoints: Checkpoints, directory: Path) -> dict[str, Any]:
+    latest, best = checkpoints.latest_step(), checkpoints.best_step()
+    if latest is None or best is None:
+        raise ValueError(f"{checkpoints.directory} holds no evaluated checkpoint")
+    run, chosen = checkpoints.restore_meta(latest), checkpoints.restore_meta(best)
+    result = make_result(
+        experiment,
+        chosen["evaluation"],
+        step=best,
+        seconds=run["seconds"],
+        frames_per_second=run["frames_per_second"],
+    )
+    if jax.process_index() == 0:
+        results.write_result(directory / workdir.RESULT_FILE, result)
+    return result
+
+
+class _Run:
+    """This process's share of a run."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        checkpoints: Checkpoints,
+        log: RunLog,
+        stop: StopRequest,
+        start: _Start,
+    ):
+        self.experiment, self.checkpoints, self.log, self.stop = experiment, checkpoints, log, stop
+        self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
+        self.saved_step = start.step or None
+        self.evaluator = Evaluator(experiment)
+        self.train_step = _make_train_step(experiment)
+        self.step_flops: float | None = None
+        self.meter = StepMeter(start.step)
+        self.clock = Clock(start.seconds, start.frames)
+        self.progress = Progress(
+            experiment.total_steps, unit="steps", label="training", initial=start.step
+        )
+
+    def until_stopped(self) -> None:
+        """Trains to the last step, or until the process is told to stop; ends with everything saved."""
+        config = self.experiment.config
+        batches = train_batches(
+            self.experiment.train_records,
+            self.experiment.stream,
+            batch_size=config.train.batch_size,
+            image_size=config.data.image_size,
+            start_position=self.experiment.position(self.step),
+            host_index=jax.process_index(),
+            host_count=jax.process_count(),
+            workers=config.data.workers or None,
+            prefetch=config.data.prefetch,
+            last_batch=config.data.last_batch,
+        )
+        with batches, self.progress:
+            while True:
+                if self.experiment.evaluation_due(self.step) and self.evaluation is None:
+                    self._evaluate()
+                last = self.step >= self.experiment.total_steps or self.stop.received
+                if last or self._save_due():
+                    self._save()
+                if last:
+                    break
+                self._take_step(next(batches))
+                if self.step % config.log.every_steps == 0:
+                    self._write_log()
+                self.progress.update()
+
+    def _evaluate(self) -> None:
+        self._write_log()
+        self.evaluation = self.evaluator(self.state.evaluated_params, self.state.batch_stats)
+        self.log.write("eval", self.step, self.evaluation)
+        logging.info("after step %d: mean F1 %.2f", self.step, self.evaluation["f1_mean"])
+        self.clock.open_window()
+
+    def _save_due(self) -> bool:
+        every = self.experiment.config.checkpoint.every_steps
+        return self.step > 0 and (self.evaluation is not None or (every > 0 and self.step % every == 0))
+
+    def _save(self) -> None:
+        if self.step in (0, self.saved_step):
+            return
+        # Looks at the losses that are still on the device, so that no broken state is ever kept.
+        self._write_log()
+        meta = self.experiment.metadata() | {
+            "step": self.step,
+            "position": self.experiment.position(self.step),
+            "seconds": self.clock.seconds,
+            "frames": self.clock.frames,
+            "frames_per_second": self.clock.frames_per_second,
+            "evaluation": self.evaluation,
+        }
+        f1_mean = None if self.evaluation is None else self.evaluation["f1_mean"]
+        self.checkpoints.save(self.step, self.state, meta, f1_mean)
+        self.saved_step = self.step
+
+    def _take_step(self, batch: Batch) -> None:
+        del batch["position"]
+        clips, length, _ = batch["labels"].shape
+        placed = parallel.put_batch(batch, self.experiment.mesh)
+        first = self.step_flops is None
+        if first:
+            self.step_flops = _flops_of(self.train_step, self.state, placed)
+        self.state, metrics = self.train_step(self.state, placed)
+        self.meter.add(metrics)
+        self.step += 1
+        self.evaluation = None
+        self.clock.count(clips * length * jax.process_count())
+        if first:
+            # The first step compiles, which says nothing about the speed.
+            jax.block_until_ready(self.state.step)
+            self.clock.open_window()
+
+    def _write_log(self) -> None:
+        means = self.meter.close_window(self.saved_step)
+        if not means:
+            return
+        frames_per_second = self.clock.close_window()
+        values = means | {
+            "learning_rate": float(self.experiment.schedule(self.step - 1)),
+            "epoch": self.experiment.position(self.step) / self.experiment.stream.clips_per_epoch,
+            "frames_per_second": frames_per_second,
+        }
+        note = f"loss {means['loss']:.4f}, {frames_per_second:.0f} frames/s"
+        peak = hardware.peak_flops(jax.devices()[0])
+        if peak is not None and self.step_flops:
+            frames = self.experiment.config.train.batch_size * self.experiment.config.data.clip_length
+            flops_per_second = self.step_flops / frames * frames_per_second
+            values["share_of_peak_flops"] = flops_per_second / (peak * jax.device_count())
+            note += f", {values['share_of_peak_flops']:.1%} of peak FLOP/s"
+        self.log.write("train", self.step, values)
+        self.progress.update(0, note=note)
+
+
+def _make_train_step(experiment: Experiment) -> TrainStep:
+    config = experiment.config
+    class_weights = weights_from_rates(experiment.train_records.rates(), experiment.au_set.au_names)
+    options = StepOptions(
+        image_size=config.data.image_size,
+        class_weights=tuple(class_weights.tolist()),
+        region_weight=config.train.region_weight,
+        accumulate=config.train.accumulate,
+        ema=config.train.ema,
+    )
+    states = experiment.states
+    return jit_train_step(experiment.model, states.optimizer, options, experiment.mesh, states.shardings)
+
+
+def _flops_of(step: TrainStep, *arguments: Any) -> float:
+    """FLOPs of one step over all devices, as XLA counts them; 0 where the device's peak is not known."""
+    if hardware.peak_flops(jax.devices()[0]) is None:
+        return 0.0
+    cost = jax.jit(step).lower(*arguments).cost_analysis() or {}
+    return float(cost.get("flops", 0.0))

@@ -1,0 +1,54 @@
+"""Metrics of training steps, kept on the device until somebody wants to see them."""
+
+import math
+
+import jax
+
+from mdhr_jax.training.step import StepMetrics
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss or a gradient stopped being finite."""
+
+
+class StepMeter:
+    """Collects the metrics of steps and averages them over windows.
+
+    Fetching waits for the device, so it happens once a window and not at every step.
+
+    Args:
+        step: steps done before the first window.
+    """
+
+    def __init__(self, step: int):
+        self._done = step
+        self._window: list[StepMetrics] = []
+
+    def add(self, metrics: StepMetrics) -> None:
+        """Adds the metrics of the next step, still on the device."""
+        self._window.append(metrics)
+
+    def close_window(self, saved_step: int | None) -> dict[str, float]:
+        """Means over the steps since the last window; empty if there are none.
+
+        Args:
+            saved_step: last checkpoint, named in the error.
+
+        Raises:
+            TrainingDivergedError: a value is not finite.
+        """
+        window = jax.device_get(self._window)
+        first, last = self._done + 1, self._done + len(window)
+        self._done, self._window = last, []
+        if not window:
+            return {}
+        means = {name: math.fsum(float(step[name]) for step in window) / len(window) for name in window[0]}
+        broken = [f"{name} is {value}" for name, value in means.items() if not math.isfinite(value)]
+        if broken:
+            kept = "there is none yet" if saved_step is None else f"that of step {saved_step} is kept"
+            raise TrainingDivergedError(
+                f"training diverged in steps {first} to {last}: {', '.join(broken)}. No checkpoint holds these "
+                f"steps; {kept}. Lower config.train.learning_rate, set config.train.clip_norm, or compute in "
+                "float32."
+            )
+        return means

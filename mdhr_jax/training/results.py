@@ -1,0 +1,100 @@
+"""The result of a run: a strict JSON file and a printed table."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PER_AU = ("f1", "accuracy", "baseline_f1", "f1_changing")
+"""Keys whose value maps AU names to percent (None: undefined)."""
+
+RESULT_KEYS = (
+    "dataset",
+    "fold",
+    "protocol",
+    "step",
+    "config_hash",
+    *(key for name in PER_AU for key in (name, f"{name}_mean")),
+    "num_params",
+    "seconds",
+    "frames_per_second",
+)
+"""Keys of a result, in the order they are written."""
+
+_COLUMNS = (
+    ("F1", "f1"),
+    ("baseline", "baseline_f1"),
+    ("F1 changing", "f1_changing"),
+    ("accuracy", "accuracy"),
+)
+
+
+def write_result(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
+    """Writes a result as strict JSON, atomically.
+
+    Args:
+        path: file to write; its directory is made.
+        result: exactly the keys of `RESULT_KEYS`; F1 and accuracy in percent, seconds in seconds.
+
+    Raises:
+        ValueError: keys are missing or surplus, the AUs of two entries differ, or a number is not finite.
+    """
+    missing = [key for key in RESULT_KEYS if key not in result]
+    surplus = [key for key in result if key not in RESULT_KEYS]
+    if missing or surplus:
+        raise ValueError(f"a result lacks {missing} and has surplus {surplus}; expected {list(RESULT_KEYS)}")
+    for key in PER_AU:
+        if list(result[key]) != list(result["f1"]):
+            raise ValueError(f"AUs of {key!r} are {list(result[key])}, those of 'f1' {list(result['f1'])}")
+    plain = {key: _plain(result[key], key) for key in RESULT_KEYS}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def format_table(result: Mapping[str, Any]) -> str:
+    """A table of percentages, one line an AU and the mean last; undefined values are ``-``.
+
+    Args:
+        result: the entries of `PER_AU` and their means.
+
+    Returns:
+        Text without a newline at its end.
+    """
+    lines = [
+        ("AU", *(title for title, _ in _COLUMNS)),
+        *((au, *(_percent(result[key][au]) for _, key in _COLUMNS)) for au in result["f1"]),
+        ("mean", *(_percent(result[f"{key}_mean"]) for _, key in _COLUMNS)),
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        )
+        for line in lines
+    ]
+    rule = "-" * len(rows[0])
+    return "\n".join([rows[0], rule, *rows[1:-1], rule, rows[-1]])
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _plain(value: Any, key: str) -> Any:
+    """NumPy scalars as Python's; refuses numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        raise ValueError(f"result entry {key!r} is {value}; an undefined value must be None")
+    return value

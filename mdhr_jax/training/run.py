@@ -1,0 +1,51 @@
+"""One run from a configuration: makes synthetic data where asked for, then trains or evaluates."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mdhr_jax import config as config_lib
+from mdhr_jax.training.evaluate import evaluate_checkpoint
+from mdhr_jax.training.experiment import open_experiment
+from mdhr_jax.training.loop import train
+
+
+def run(config: ConfigDict, directory: Path) -> dict[str, Any] | None:
+    """Trains or evaluates what a configuration describes.
+
+    Args:
+        config: from one of `configs/`.
+        directory: of the run.
+
+    Returns:
+        The result (see `mdhr_jax.training.results`), or None where training was told to stop early.
+
+    Raises:
+        ValueError, OSError, RuntimeError: with what is wrong and how to mend it.
+    """
+    config_lib.validate(config)
+    if "generate" in config.data:
+        generate(config)
+    experiment = open_experiment(config)
+    if config.mode == "eval":
+        return evaluate_checkpoint(experiment, directory)
+    return train(experiment, directory)
+
+
+def generate(config: ConfigDict) -> None:
+    """Writes the synthetic data set that `config.data.generate` describes, unless it is there already.
+
+    In a process of its own, because writing needs TensorFlow and training must not.
+
+    Raises:
+        RuntimeError: it could not be written, or another data set lies there; the reason has been printed.
+    """
+    options = {"out": config.data.dir, **config.data.generate}
+    command = [sys.executable, "-m", "mdhr_jax.data.synthetic"]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    if subprocess.run(command, check=False).returncode:
+        raise RuntimeError(f"the synthetic data set could not be made with: {' '.join(command[1:])}")

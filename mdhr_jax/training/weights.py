@@ -1,0 +1,88 @@
+"""Initial weights from elsewhere: an ImageNet backbone, or a whole trained model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from mdhr_jax import config as config_lib
+from mdhr_jax.models.functional import Arrays
+from mdhr_jax.training import checkpoints
+from mdhr_jax.training.state import TrainState
+
+_BACKBONE = "backbone."
+_MAX_LISTED = 5
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuses a config that leaves open which weights to start from.
+
+    Raises:
+        ValueError: `model.pretrained` is empty and no other weights are named.
+        FileNotFoundError: a path does not exist.
+    """
+    pretrained, init_from = config.model.pretrained, config.model.init_from
+    if not pretrained and not init_from:
+        raise ValueError(
+            f"{config.dataset} is trained from ImageNet weights of the backbone, and config.model.pretrained "
+            "does not say where they are.\n"
+            "  Convert a torchvision or official Swin file once:\n"
+            f"    python -m mdhr_jax.convert WEIGHTS.pth DIR --backbone {config.model.backbone}\n"
+            "  then add --config.model.pretrained=DIR; or train from random weights with "
+            f"--config.model.pretrained={config_lib.SCRATCH}"
+        )
+    for key, path in (("pretrained", pretrained), ("init_from", init_from)):
+        if path and path != config_lib.SCRATCH and not Path(path).exists():
+            raise FileNotFoundError(f"config.model.{key} names {path}, which does not exist")
+
+
+def load_initial(config: ConfigDict, state: TrainState) -> TrainState:
+    """Puts the weights that the config names into a fresh state.
+
+    `model.init_from` replaces all parameters and statistics, `model.pretrained` those of the backbone.
+
+    Raises:
+        ValueError: the file's arrays are not those of this model; the first differences are named.
+        FileNotFoundError: there is no checkpoint at the path.
+    """
+    if config.model.init_from:
+        return _replace(state, config.model.init_from, prefix="")
+    if config.model.pretrained != config_lib.SCRATCH:
+        return _replace(state, config.model.pretrained, prefix=_BACKBONE)
+    return state
+
+
+def _replace(state: TrainState, path: str, *, prefix: str) -> TrainState:
+    loaded, _ = checkpoints.load_weights(path)
+    params = _merge(state.params, loaded["params"], path, prefix)
+    batch_stats = _merge(state.batch_stats, loaded["batch_stats"], path, prefix)
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return TrainState(state.step, params, batch_stats, state.opt_state, state.rng, ema)
+
+
+def _merge(own: Arrays, loaded: Mapping[str, Any], path: str, prefix: str) -> Arrays:
+    wanted = {name: array for name, array in own.items() if name.startswith(prefix)}
+    given = {name: array for name, array in loaded.items() if name.startswith(prefix)}
+    problems = [f"{name}: missing in the file" for name in wanted.keys() - given.keys()]
+    problems += [f"{name}: not in this model" for name in given.keys() - wanted.keys()]
+    problems += [
+        f"{name}: shape {given[name].shape} in the file, {wanted[name].shape} in this model"
+        for name in wanted.keys() & given.keys()
+        if given[name].shape != wanted[name].shape
+    ]
+    if problems:
+        listed = "\n".join(f"  {line}" for line in sorted(problems)[:_MAX_LISTED])
+        more = len(problems) - _MAX_LISTED
+        raise ValueError(
+            f"the weights at {path} are not those of this {'model' if not prefix else 'backbone'}:\n{listed}"
+            + (f"\n  and {more} more" if more > 0 else "")
+            + "\nName other weights, or set config.model as it was when they were made."
+        )
+    placed = {
+        name: jax.device_put(jnp.asarray(given[name], array.dtype), array.sharding)
+        for name, array in wanted.items()
+    }
+    return own | placed

@@ -1,0 +1,70 @@
+"""Result files are strict JSON, written whole or not at all; the table shows every AU."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mdhr_jax.training.results import RESULT_KEYS, format_table, write_result
+
+
+def make():
+    result = {
+        "dataset": "disfa",
+        "fold": 2,
+        "protocol": "paper",
+        "step": np.int64(120),
+        "config_hash": "ab12",
+        "num_params": 10,
+        "seconds": np.float32(1.5),
+        "frames_per_second": 3.25,
+    }
+    for i, key in enumerate(("f1", "accuracy", "baseline_f1", "f1_changing")):
+        result[key] = {"AU1": 10.04 + i, "AU12": None}
+        result[f"{key}_mean"] = 5.02 + i
+    result["f1_changing_mean"] = None
+    return result
+
+
+def test_the_file_holds_the_keys_and_reads_back(tmp_path):
+    path = tmp_path / "run" / "result.json"
+    write_result(path, make())
+    read = json.loads(path.read_text(), parse_constant=pytest.fail)
+    assert tuple(read) == RESULT_KEYS
+    assert read == make()
+    assert read["f1"] == {"AU1": 10.04, "AU12": None}
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+def test_a_refused_result_leaves_the_file_before(tmp_path):
+    path = tmp_path / "result.json"
+    write_result(path, make())
+    before = path.read_bytes()
+    for change, message in (
+        ({"f1_mean": float("nan")}, "'f1_mean' is nan"),
+        ({"f1": {"AU1": np.inf, "AU12": 1.0}}, "'f1.AU1' is inf"),
+        ({"accuracy": {"AU1": 1.0}}, "AUs of 'accuracy'"),
+        ({"speed": 1}, r"surplus \['speed'\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_result(path, make() | change)
+    incomplete = make()
+    del incomplete["seconds"]
+    with pytest.raises(ValueError, match=r"lacks \['seconds'\]"):
+        write_result(path, incomplete)
+    with pytest.raises(TypeError):
+        write_result(path, make() | {"dataset": object()})
+    assert path.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_table_has_a_line_an_au_and_the_mean_last():
+    lines = format_table(make()).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    rows = [line.split() for line in lines if not line.startswith("-")]
+    assert rows[0] == ["AU", "F1", "baseline", "F1", "changing", "accuracy"]
+    assert rows[1:] == [
+        ["AU1", "10.0", "12.0", "13.0", "11.0"],
+        ["AU12", "-", "-", "-", "-"],
+        ["mean", "5.0", "7.0", "-", "6.0"],
+    ]
