@@ -90,6 +90,8 @@ def base() -> ConfigDict:
             "clip_length": 16,  # Frames.
             "image_size": 224,  # Pixels.
             "clips_per_video": 1,  # Drawn from each training video in an epoch.
+            "crop_margin": 32,  # Pixels of a frame of 256 that a training crop leaves out.
+            "jitter": 0.4,  # Brightness, contrast and saturation vary by this share either way.
             "last_batch": "across",  # "partial": an epoch ends with a short batch, as in the reference.
             "workers": 0,  # Threads that decode; 0 takes the machine's cores.
             "prefetch": 2,  # Batches decoded ahead.

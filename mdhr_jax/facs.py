@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int, Shaped
 
-Band = Literal["upper", "middle", "lower"]
 Variant = Literal["reference", "paper"]
 
 UNKNOWN = -1
@@ -35,12 +34,12 @@ class RegionGroup:
 
     Attributes:
         name: short name, as in the reference (``up``, ``mid``, ``down`` ...).
-        band: which rows of the face the group reads.
+        band: which rows of the face the group reads: ``upper``, ``middle`` or ``lower``.
         aus: FACS numbers; the first is the most significant bit of the region label.
     """
 
     name: str
-    band: Band
+    band: str
     aus: tuple[int, ...]
 
     @property
@@ -148,7 +147,7 @@ class AUSet:
         return self.with_merged_bands() if variant == "paper" else self
 
 
-def band_rows(band: Band, height: int) -> slice:
+def band_rows(band: str, height: int) -> slice:
     """Rows of a feature map that belong to a band of the face (Eq. 7).
 
     The borders are the paper's sevenths, rounded outwards, so that neighbouring bands overlap at

@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 
 def format_duration(seconds: float) -> str:
@@ -53,7 +53,7 @@ class Progress:
         self._start = self._last_shown = time.monotonic()
         self._open_line = False
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(

@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from mdhr_jax.data.clips import FACTOR_STEPS, resized_edge
+from mdhr_jax.data.clips import CROP_MARGIN, FACTOR_STEPS, resized_edge
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -32,6 +32,7 @@ def augment_clips(
     factors: Float[Array, "B 3"],
     *,
     image_size: int,
+    crop_margin: int = CROP_MARGIN,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T S S 3"]:
     """The training augmentation, one draw per clip.
@@ -46,12 +47,13 @@ def augment_clips(
         factors: brightness, contrast and saturation, 1 changing nothing; taken as multiples of 2^-14,
             which the draws are (any others come within one grey level of Pillow).
         image_size: S, the edge in pixels that the model takes.
+        crop_margin: what the crop leaves out, in pixels of a frame of 256.
         dtype: of the result.
 
     Raises:
         ValueError: the frames would have to be enlarged.
     """
-    pixels = _resize(frames, resized_edge(image_size))
+    pixels = _resize(frames, resized_edge(image_size, crop_margin))
 
     def crop(clip: Array, corner: Array) -> Array:
         size = (clip.shape[0], image_size, image_size, 3)

@@ -22,37 +22,44 @@ JITTER = 0.4
 FACTOR_STEPS = 1 << 14
 """Factors are multiples of 1 / FACTOR_STEPS, so that the arithmetic on 8-bit pixels is exact everywhere."""
 
-_CANONICAL_INPUT = 224
-"""Input edge for which the recipe resizes frames to 256 pixels before it crops."""
+CROP_MARGIN = 32
+"""Pixels that a training crop leaves out of a frame of 256 in the reference's recipe (224 are kept)."""
 
 _ORDER_STREAM = 0
 _CLIP_STREAM = 1
 
 
-def resized_edge(image_size: int) -> int:
+def resized_edge(image_size: int, crop_margin: int = CROP_MARGIN) -> int:
     """Edge in pixels that frames are resized to before a training crop of `image_size` pixels.
 
     256 for an input of 224 (no change), in proportion for others.
 
+    Args:
+        image_size: edge of the crop.
+        crop_margin: what the crop leaves out, in pixels of a frame of 256.
+
     Raises:
         ValueError: the frames stored would have to be enlarged.
     """
-    edge = round(image_size * layout.IMAGE_EDGE / _CANONICAL_INPUT)
+    if not 0 <= crop_margin < layout.IMAGE_EDGE:
+        raise ValueError(f"crop_margin must be at least 0 and below {layout.IMAGE_EDGE}, found {crop_margin}")
+    kept = layout.IMAGE_EDGE - crop_margin
+    edge = round(image_size * layout.IMAGE_EDGE / kept)
     if not 1 <= image_size <= edge <= layout.IMAGE_EDGE:
         raise ValueError(
             f"an input of {image_size} pixels needs frames of {edge}, but those stored have "
-            f"{layout.IMAGE_EDGE}; choose an image size of at most {_CANONICAL_INPUT}"
+            f"{layout.IMAGE_EDGE}; choose an image size of at most {kept}"
         )
     return edge
 
 
-def decode_edge(image_size: int) -> int:
+def decode_edge(image_size: int, crop_margin: int = CROP_MARGIN) -> int:
     """Edge in pixels that frames are decoded to: 128 where that is enough (it is faster), else 256.
 
     Raises:
         ValueError: the frames stored would have to be enlarged.
     """
-    return min(edge for edge in DECODE_EDGES if edge >= resized_edge(image_size))
+    return min(edge for edge in DECODE_EDGES if edge >= resized_edge(image_size, crop_margin))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +125,21 @@ class ClipStream:
         clip_length: frames of a clip.
         seed: a whole number, not negative.
         clips_per_video: clips of each video in an epoch.
+        jitter: brightness, contrast and saturation factors are uniform over 1 - jitter .. 1 + jitter.
 
     Raises:
         ValueError: there are no videos, one is empty, or a number is out of range.
     """
 
-    def __init__(self, num_frames: Sequence[int], clip_length: int, seed: int, clips_per_video: int = 1):
+    def __init__(
+        self,
+        num_frames: Sequence[int],
+        clip_length: int,
+        seed: int,
+        clips_per_video: int = 1,
+        *,
+        jitter: float = JITTER,
+    ):
         if not len(num_frames):
             raise ValueError("there are no videos to draw clips from")
         if min(num_frames) < 1:
@@ -135,6 +151,9 @@ class ClipStream:
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, found {value}")
+        if not 0 <= jitter < 1:
+            raise ValueError(f"jitter must be in [0, 1), found {jitter}")
+        self.jitter = jitter
         self.num_frames = tuple(int(n) for n in num_frames)
         self.clip_length = clip_length
         self.seed = seed

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from mdhr_jax import facs
-from mdhr_jax.data.clips import ClipStream, decode_edge, resized_edge
+from mdhr_jax.data.clips import CROP_MARGIN, ClipStream, decode_edge, resized_edge
 from mdhr_jax.data.records import ClipRecords
 from mdhr_jax.data.workers import usable_cpus
 
@@ -57,6 +57,7 @@ def train_batches(
     *,
     batch_size: int,
     image_size: int,
+    crop_margin: int = CROP_MARGIN,
     start_position: int = 0,
     host_index: int = 0,
     host_count: int = 1,
@@ -75,6 +76,7 @@ def train_batches(
         stream: which clips, over `records.videos`.
         batch_size: clips of a batch, over all hosts.
         image_size: edge of the model's input in pixels; decides at which size frames are decoded.
+        crop_margin: what a crop leaves out, in pixels of a frame of 256.
         start_position: of the first batch in the stream.
         host_index: which host this is.
         host_count: number of hosts.
@@ -93,7 +95,8 @@ def train_batches(
     """
     _check_last_batch(last_batch)
     share = _host_share(batch_size, host_index, host_count)
-    edge, margin = decode_edge(image_size), resized_edge(image_size) - image_size
+    edge = decode_edge(image_size, crop_margin)
+    margin = resized_edge(image_size, crop_margin) - image_size
     if last_batch == "partial" and host_count > 1:
         raise ValueError('last_batch="partial" makes batches of several sizes, which only one host can take')
     if start_position < 0:

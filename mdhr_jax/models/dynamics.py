@@ -29,7 +29,7 @@ def temporal_differences(clip: Float[Array, "T H W C"]) -> Float[Array, "T-1 H W
     return clip[1:] - clip[:-1]
 
 
-def repeat_ends(clips: Float[Array, "B T H W C"], count: int) -> Float[Array, "B T+2*count H W C"]:
+def repeat_ends(clips: Float[Array, "B T H W C"], count: int) -> Float[Array, "B padded H W C"]:
     """Puts `count` copies of the first and last frame before and behind each clip (paper, section 4.1)."""
     return jnp.pad(clips, ((0, 0), (count, count), (0, 0), (0, 0), (0, 0)), mode="edge")
 
@@ -123,7 +123,7 @@ class MultiScaleDynamics(nnx.Module):
         )
         self.projection_norm = BatchNorm(width, precision=precision) if reference else None
 
-    def __call__(self, scales: tuple[Float[Array, "B T H W C"], ...]) -> Float[Array, "B T h w D"]:
+    def __call__(self, scales: tuple[Float[Array, "B T _ _ _"], ...]) -> Float[Array, "B T h w D"]:
         """Dynamic features of each frame.
 
         Args:

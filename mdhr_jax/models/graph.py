@@ -133,7 +133,7 @@ class GraphAttention(nnx.Module):
         receivers, senders = np.nonzero(np.array(self.mask))
         offsets = np.arange(frames)[:, None] * num_aus
 
-        def of_all_frames(nodes_of_one: Int[np.ndarray, " E"]) -> Int[Array, " F*E"]:
+        def of_all_frames(nodes_of_one: Int[np.ndarray, " edges"]) -> Int[Array, " all_edges"]:
             return jnp.asarray((offsets + nodes_of_one).reshape(-1), jnp.int32)
 
         return jraph.GraphsTuple(

@@ -225,6 +225,24 @@ class BatchNorm(nnx.Module):
         self.num_batches[...] = self.num_batches[...] + 1
 
 
+class InstanceNorm(nnx.Module):
+    """Normalises each channel over the positions of each image; no statistics are kept."""
+
+    eps = 1e-5
+
+    def __init__(self, features: int, *, precision: Precision):
+        self.dtype, self.statistics = precision.dtype, precision.statistics
+        self.scale = nnx.Param(jnp.ones((features,), precision.param_dtype))
+        self.bias = nnx.Param(jnp.zeros((features,), precision.param_dtype))
+
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        x = x.astype(self.statistics)
+        centred = x - x.mean((1, 2), keepdims=True)
+        var = jnp.mean(jnp.square(centred), (1, 2), keepdims=True)
+        y = centred * jax.lax.rsqrt(var + self.eps) * self.scale[...].astype(self.statistics)
+        return (y + self.bias[...].astype(self.statistics)).astype(self.dtype)
+
+
 class LayerNorm(nnx.Module):
     """Layer normalisation of the last axis, eps 1e-5."""
 

@@ -150,6 +150,7 @@ def open_experiment(config: ConfigDict) -> Experiment:
         config.data.clip_length,
         config.seed,
         config.data.clips_per_video,
+        jitter=config.data.jitter,
     )
     total_steps = steps_total(
         config.train.epochs, stream.clips_per_epoch, config.train.batch_size, config.data.last_batch

@@ -143,6 +143,7 @@ class _Run:
             self.experiment.stream,
             batch_size=config.train.batch_size,
             image_size=config.data.image_size,
+            crop_margin=config.data.crop_margin,
             start_position=self.experiment.position(self.step),
             host_index=jax.process_index(),
             host_count=jax.process_count(),
@@ -235,6 +236,7 @@ def _make_train_step(experiment: Experiment) -> TrainStep:
     class_weights = weights_from_rates(experiment.train_records.rates(), experiment.au_set.au_names)
     options = StepOptions(
         image_size=config.data.image_size,
+        crop_margin=config.data.crop_margin,
         class_weights=tuple(class_weights.tolist()),
         region_weight=config.train.region_weight,
         accumulate=config.train.accumulate,

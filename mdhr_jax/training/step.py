@@ -28,6 +28,7 @@ class StepOptions:
 
     Attributes:
         image_size: edge of the model's input, in pixels.
+        crop_margin: what a training crop leaves out, in pixels of a frame of 256.
         class_weights: weight of each AU in the loss.
         region_weight: weight of the region loss.
         accumulate: micro-batches that a batch is cut into. Gradients are those of the whole batch, but
@@ -36,6 +37,7 @@ class StepOptions:
     """
 
     image_size: int
+    crop_margin: int
     class_weights: tuple[float, ...]
     region_weight: float = losses.REGION_WEIGHT
     accumulate: int = 1
@@ -73,6 +75,7 @@ def train_step(
             part["flip"],
             part["factors"],
             image_size=options.image_size,
+            crop_margin=options.crop_margin,
             dtype=jnp.dtype(model.config.dtype),
         )
         output, batch_stats = model.train(params, batch_stats, clips, key)
