@@ -223,7 +223,7 @@ def model_config(config: ConfigDict) -> MDHRConfig:
     return MDHRConfig(facs.get(config.dataset), **fields)
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(config: Mapping[str, Any] | ConfigDict, prefix: str = "") -> dict[str, Any]:
     """Leaves by dotted key, tuples as lists, as they come back from JSON."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
@@ -239,7 +239,7 @@ def as_json(config: ConfigDict) -> dict[str, Any]:
     return json.loads(json.dumps(config.to_dict()))
 
 
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+def identity(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """What of a configuration changes results, by dotted key; names in lower case."""
     leaves = {
         key: value
@@ -251,7 +251,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return leaves
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: Mapping[str, Any] | ConfigDict) -> str:
     """Twelve hexadecimal digits that name the `identity` of a configuration."""
     text = json.dumps(identity(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

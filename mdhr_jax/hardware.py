@@ -1,7 +1,5 @@
 """Peak arithmetic rates of known accelerators, from their data sheets."""
 
-import jax
-
 # Dense bfloat16 matrix products, in TFLOP/s a chip (a TPU device of v2 and v3 is one core: half a chip).
 _PEAK_TFLOPS = {
     "H200": 989,
@@ -23,7 +21,14 @@ _PEAK_TFLOPS = {
 }
 
 
-def peak_flops(device: jax.Device) -> float | None:
-    """Peak of bfloat16 matrix products in FLOP/s; None for devices that are not in the table (CPUs)."""
-    matches = [name for name in _PEAK_TFLOPS if name.lower() in device.device_kind.lower()]
+def peak_flops(device_kind: str) -> float | None:
+    """Peak of bfloat16 matrix products in FLOP/s.
+
+    Args:
+        device_kind: as `jax.Device.device_kind` has it.
+
+    Returns:
+        None for devices that are not in the table, such as CPUs.
+    """
+    matches = [name for name in _PEAK_TFLOPS if name.lower() in device_kind.lower()]
     return _PEAK_TFLOPS[max(matches, key=len)] * 1e12 if matches else None

@@ -4,7 +4,7 @@ Paper, Algorithm 1; reference specification, sections 2 to 8.
 """
 
 import dataclasses
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ class MDHRConfig:
 
     au_set: AUSet
     backbone: str = "resnet50"
-    variant: Variant = "reference"
+    variant: str = "reference"
     width: int = 512
     neighbors: int = 5
     mfd: bool = True
@@ -68,8 +68,8 @@ class MDHRConfig:
     crm: bool = True
     tcn: bool = True
     mfd_scales: tuple[int, ...] = (1, 2, 3, 4)
-    fusion: Fusion = "adaptive"
-    edges: Edges = "cross_activated"
+    fusion: str = "adaptive"
+    edges: str = "cross_activated"
     dense_graph: bool = False
     drop_path: float | None = None
     dtype: str = "float32"
@@ -124,7 +124,7 @@ class MDHRConfig:
     @property
     def regions(self) -> AUSet:
         """The AU table with the region groups of this variant."""
-        return self.au_set.for_variant(self.variant)
+        return self.au_set.for_variant(cast(Variant, self.variant))
 
 
 def _check_choice(field: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -138,13 +138,14 @@ class MDHROutput:
     """What the model predicts.
 
     Attributes:
-        scores: of every frame and AU, in [0, 1]; present at 0.5 and above.
-        region_logits: per region group, unnormalised, clips and frames flattened; empty without the
-            auxiliary branch.
+        scores: (B, T, N), in [0, 1]; an AU is present at 0.5 and above.
+        region_logits: of each region group (B*T, combinations), unnormalised, clips and frames flattened;
+            empty without the auxiliary branch.
     """
 
-    scores: Float[Array, "B T N"]
-    region_logits: tuple[Float[Array, "B*T K"], ...]
+    # Any: JAX rebuilds pytrees with leaves that are not arrays.
+    scores: Any
+    region_logits: tuple[Any, ...]
 
 
 class MDHR(nnx.Module):
@@ -165,7 +166,8 @@ class MDHR(nnx.Module):
         common = {"precision": precision, "rngs": rngs}
         self.backbone = _make_backbone(config, precision, rngs)
         last_width = 8 * self.backbone.scale_width
-        reference = config.variant == "reference"
+        variant = cast(Variant, config.variant)
+        reference = variant == "reference"
         width = config.width if reference else last_width
         self.static = LinearBlock(last_width, width, **common) if reference else None
         self.dynamics = (
@@ -174,8 +176,8 @@ class MDHR(nnx.Module):
                 width,
                 neighbors=config.neighbors,
                 scales=config.mfd_scales,
-                fusion=config.fusion,
-                variant=config.variant,
+                fusion=cast(Fusion, config.fusion),
+                variant=variant,
                 **common,
             )
             if config.uses_dynamics
@@ -187,7 +189,7 @@ class MDHR(nnx.Module):
             config.width,
             afe=config.afe,
             aux=config.aux,
-            variant=config.variant,
+            variant=variant,
             **common,
         )
         vector_width = self.local.vector_width
@@ -195,7 +197,7 @@ class MDHR(nnx.Module):
             GraphAttention(
                 config.regions,
                 vector_width,
-                edges=config.edges,
+                edges=cast(Edges, config.edges),
                 residual=reference,
                 dense=config.dense_graph,
                 **common,

@@ -14,7 +14,7 @@ from mdhr_jax.models.layers import Linear, LinearBlock, Precision
 
 
 def active_aus(
-    au_set: AUSet, region_logits: tuple[Float[Array, "F K"], ...]
+    au_set: AUSet, region_logits: tuple[Float[Array, "F _"], ...]
 ) -> Bool[Array, "F N"]:
     """AUs that the region classifiers predict present, in label order; no gradient flows through.
 
@@ -89,7 +89,7 @@ class LocalRelations(nnx.Module):
 
     def __call__(
         self, features: Float[Array, "F h w C"]
-    ) -> tuple[Float[Array, "F N D"], tuple[Float[Array, "F K"], ...]]:
+    ) -> tuple[Float[Array, "F N D"], tuple[Float[Array, "F _"], ...]]:
         """AU vectors in label order, and the logits of each region group's AU combinations.
 
         Args:

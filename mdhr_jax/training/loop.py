@@ -221,7 +221,7 @@ class _Run:
             "frames_per_second": frames_per_second,
         }
         note = f"loss {means['loss']:.4f}, {frames_per_second:.0f} frames/s"
-        peak = hardware.peak_flops(jax.devices()[0])
+        peak = hardware.peak_flops(jax.devices()[0].device_kind)
         if peak is not None and self.step_flops:
             frames = self.experiment.config.train.batch_size * self.experiment.config.data.clip_length
             flops_per_second = self.step_flops / frames * frames_per_second
@@ -248,7 +248,7 @@ def _make_train_step(experiment: Experiment) -> TrainStep:
 
 def _flops_of(step: TrainStep, *arguments: Any) -> float:
     """FLOPs of one step over all devices, as XLA counts them; 0 where the device's peak is not known."""
-    if hardware.peak_flops(jax.devices()[0]) is None:
+    if hardware.peak_flops(jax.devices()[0].device_kind) is None:
         return 0.0
     cost = jax.jit(step).lower(*arguments).cost_analysis() or {}
     return float(cost.get("flops", 0.0))

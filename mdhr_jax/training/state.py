@@ -2,15 +2,16 @@
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray, PyTree
 
 from mdhr_jax import parallel
-from mdhr_jax.models.functional import Arrays, FunctionalModel
+from mdhr_jax.models.functional import FunctionalModel
 
 
 @jax.tree_util.register_dataclass
@@ -19,7 +20,7 @@ class TrainState:
     """State of a training run.
 
     Attributes:
-        step: optimiser steps done.
+        step: optimiser steps done, int32 scalar.
         params: by dotted path.
         batch_stats: running statistics of the batch normalisations, by dotted path.
         opt_state: of the optax optimiser.
@@ -27,15 +28,16 @@ class TrainState:
         ema: averaged parameters, or None where no average is kept.
     """
 
-    step: Int[Array, ""]
-    params: Arrays
-    batch_stats: Arrays
-    opt_state: optax.OptState
-    rng: PRNGKeyArray
-    ema: Arrays | None
+    # Any: JAX rebuilds pytrees with leaves that are not arrays.
+    step: Any
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    rng: Any
+    ema: Any
 
     @property
-    def evaluated_params(self) -> Arrays:
+    def evaluated_params(self) -> dict[str, Any]:
         """The parameters that evaluation and prediction use: the average where one is kept."""
         return self.params if self.ema is None else self.ema
 

@@ -107,7 +107,7 @@ def train_step(
         "loss": value.total,
         "au_loss": value.au,
         "region_loss": value.region,
-        "grad_norm": optax.global_norm(grads),
+        "grad_norm": optax.tree.norm(grads),
     }
     next_state = TrainState(state.step + 1, params, batch_stats, opt_state, state.rng, ema)
     return next_state, metrics

@@ -1,11 +1,16 @@
-"""A small BP4D-like aligned tree and the data set written from it, shared by the tests of the data path."""
+"""Shared by all tests: 8 simulated CPU devices, and small data sets written by the project's own commands."""
 
 import os
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +19,7 @@ from skimage import data
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, records
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 # Frame numbers of each video: chunks of 32 + 32 + 6; shorter than a clip; with a jump; far from 1.
 VIDEOS = {
@@ -87,3 +92,10 @@ def data_dir(aligned_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture
 def train_records(data_dir: Path) -> records.ClipRecords:
     return records.open_dataset(data_dir, facs.BP4D, ("part1", "part3"))
+
+
+@pytest.fixture
+def float64():
+    """Computes in float64 for the length of a test."""
+    with jax.enable_x64(True):
+        yield

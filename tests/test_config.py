@@ -1,0 +1,119 @@
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from mdhr_jax import config as config_lib
+from mdhr_jax.training import workdir
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+
+
+def load(path, argument=None):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(argument)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_valid_and_is_json(path):
+    config = load(path, "fold=3")
+    config_lib.validate(config)
+    assert config.fold == 3
+    json.dumps(config_lib.as_json(config))
+    with pytest.raises(ValueError, match=r"'colour=red' is not understood.*fold"):
+        load(path, "colour=red")
+
+
+def test_arguments_keep_their_types():
+    config = config_lib.apply_arguments(
+        config_lib.base(), "fold=2, backbone=Swin_Base,learning_rate=3e-4,pretrained=a/b"
+    )
+    assert (config.fold, config.model.backbone, config.train.learning_rate) == (2, "Swin_Base", 3e-4)
+    assert config.model.pretrained == "a/b"
+    for wrong in ("fold=two", "fold", "batch_size=1.5"):
+        with pytest.raises(ValueError, match="config argument"):
+            config_lib.apply_arguments(config_lib.base(), wrong)
+
+
+def test_synthetic_config_chooses_its_aus():
+    path = next(path for path in CONFIGS if path.stem == "synthetic")
+    assert load(path, "like=disfa").dataset == "synthetic_disfa"
+    assert load(path).data.generate.like == "bp4d"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("fold", 0, "fold 0 does not exist"),
+        ("dataset", "ckplus", "not in the AU table"),
+        ("mode", "test", "expected one of train, eval"),
+        ("data.last_batch", "drop", "across, partial"),
+        ("train.epochs", 0, "must be positive"),
+        ("train.learning_rate", -1.0, "must be positive"),
+        ("train.weight_decay", -1.0, "must not be negative"),
+        ("train.ema", 1.0, r"in \[0, 1\)"),
+        ("train.clip_norm", 0.0, "must be positive"),
+        ("train.accumulate", 3, "equal micro-batches"),
+        ("model.backbone", "vgg", "model.backbone"),
+        ("model.aux", False, "needs model.aux"),
+    ],
+)
+def test_wrong_values_are_refused(key, value, message):
+    config = config_lib.base()
+    with config.unlocked():
+        node = config
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            node = node[parent]
+        node[leaf] = value
+    with pytest.raises(ValueError, match=message):
+        config_lib.validate(config)
+
+
+def test_identity_covers_what_changes_results_and_nothing_else():
+    base = config_lib.base().to_dict()
+    original = config_lib.config_hash(base)
+    for section, key, value, changes in [
+        ("train", "learning_rate", 1.0, True),
+        ("eval", "every_epochs", 1, True),
+        ("data", "clip_length", 8, True),
+        ("model", "edges", "full", True),
+        ("data", "workers", 7, False),
+        ("data", "dir", "elsewhere", False),
+        ("mesh", "fsdp", 4, False),
+        ("log", "tensorboard", False, False),
+        ("checkpoint", "keep", 9, False),
+        ("eval", "checkpoint", "x", False),
+        ("debug", "deterministic", True, False),
+    ]:
+        changed = {name: dict(v) if isinstance(v, dict) else v for name, v in base.items()}
+        changed[section][key] = value
+        assert (config_lib.config_hash(changed) != original) == changes, (section, key)
+    assert config_lib.config_hash(base | {"mode": "eval"}) == original
+    assert config_lib.config_hash(base | {"dataset": "BP4D"}) == original
+    assert config_lib.config_hash(base | {"seed": 1}) != original
+
+
+def test_a_workdir_belongs_to_one_configuration(tmp_path):
+    config = config_lib.base()
+    run = tmp_path / "deep" / "run"
+    workdir.claim(run, config)
+    first = (run / workdir.CONFIG_FILE).read_bytes()
+    config.log.every_steps = 99
+    workdir.claim(run, config)
+    config.seed, config.model.mfd_scales = 5, (1, 2)
+    with pytest.raises(ValueError, match=r"another configuration:\n.*mfd_scales: \[1, 2, 3, 4\].*\n.*seed: 0 there, 5 now"):
+        workdir.claim(run, config)
+    assert (run / workdir.CONFIG_FILE).read_bytes() == first
+    (run / workdir.CONFIG_FILE).write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        workdir.claim(run, config)
+
+
+def test_default_workdir_names_data_set_and_fold():
+    config = config_lib.base()
+    config.dataset, config.fold = "BP4D", 2
+    assert workdir.default_workdir(config) == Path("runs/bp4d-fold2")

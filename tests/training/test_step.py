@@ -1,0 +1,184 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import export
+
+from mdhr_jax import facs, parallel
+from mdhr_jax.training.optimizer import make_optimizer
+from mdhr_jax.training.state import StateFactory, TrainState
+from mdhr_jax.training.step import StepOptions, eval_step, jit_train_step, train_step
+from tests import tiny
+
+
+def mesh(data, fsdp):
+    devices = jax.devices()[: data * fsdp]
+    auto = (jax.sharding.AxisType.Auto,) * 2
+    return jax.make_mesh((data, fsdp), (parallel.DATA, parallel.FSDP), axis_types=auto, devices=devices)
+
+
+def options(au_set=facs.BP4D, **changes):
+    weights = tuple(np.linspace(0.5, 1.5, au_set.num_aus).tolist())
+    return StepOptions(**({"image_size": tiny.SIZE, "crop_margin": 32, "class_weights": weights} | changes))
+
+
+def start(factory, seed=0):
+    """A state with plausible weights, where the factory's shardings put it."""
+    params, stats = tiny.weights(factory.model.config, seed)
+    ema = jax.tree.map(jnp.copy, params) if factory.ema else None
+    state = TrainState(
+        jnp.zeros((), jnp.int32), params, stats, factory.optimizer.init(params), jax.random.key(1), ema
+    )
+    return jax.device_put(state, factory.shardings)
+
+
+def trajectory(config, devices, steps=3, **changes):
+    """Losses of some steps on a mesh, and the last state."""
+    on = mesh(*devices)
+    optimizer = make_optimizer(1e-3, 10)
+    factory = StateFactory(tiny.model(config), optimizer, on, ema=changes.get("ema", 0) > 0)
+    step = jit_train_step(factory.model, optimizer, options(**changes), on, factory.shardings)
+    state, losses = start(factory), []
+    for seed in range(steps):
+        state, metrics = step(state, parallel.put_batch(tiny.batch(seed=seed), on))
+        losses.append([float(metrics[name]) for name in ("loss", "au_loss", "region_loss", "grad_norm")])
+    return np.array(losses), state
+
+
+@pytest.mark.parametrize("devices", [(8, 1), (2, 4)])
+def test_eight_devices_train_like_one_in_float64(float64, devices):
+    config = tiny.config(dtype="float64", param_dtype="float64")
+    one, state_of_one = trajectory(config, (1, 1))
+    many, state = trajectory(config, devices)
+    assert len(state.step.sharding.device_set) == 8
+    np.testing.assert_allclose(many[:, :3], one[:, :3], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(many[:, 3], one[:, 3], rtol=1e-9)
+    for name, array in state.params.items():
+        np.testing.assert_allclose(array, state_of_one.params[name], atol=1e-9, err_msg=name)
+
+
+def test_eight_devices_train_like_one_in_float32():
+    one, _ = trajectory(tiny.config(), (1, 1))
+    many, _ = trajectory(tiny.config(), (8, 1))
+    np.testing.assert_allclose(many[0, :3], one[0, :3], rtol=1e-5)
+    np.testing.assert_allclose(many[:, :3], one[:, :3], rtol=1e-3)
+
+
+def test_fsdp_splits_large_arrays():
+    abstract = {
+        "large": jax.ShapeDtypeStruct((3, 512, 256), jnp.float32),
+        "odd": jax.ShapeDtypeStruct((333, 333), jnp.float32),
+        "small": jax.ShapeDtypeStruct((64,), jnp.float32),
+    }
+    shardings = parallel.state_shardings(abstract, mesh(2, 4))
+    assert shardings["large"].shard_shape((3, 512, 256)) == (3, 128, 256)
+    assert shardings["odd"].is_fully_replicated
+    assert shardings["small"].is_fully_replicated
+
+
+def single(config, **changes):
+    """The pure step, its model and a state, without jit."""
+    optimizer = optax.sgd(0.1)
+    factory = StateFactory(tiny.model(config), optimizer, mesh(1, 1), ema=changes.get("ema", 0) > 0)
+
+    def step(state, batch):
+        return train_step(factory.model, optimizer, options(config.au_set, **changes), state, batch)
+
+    return jax.jit(step), start(factory)
+
+
+def test_micro_batches_add_up_to_the_batch():
+    config = tiny.config()
+    half = tiny.batch(clips=4)
+    # Every second clip is a micro-batch: both hold the same clips, so that their statistics are the batch's.
+    batch = {name: np.repeat(array, 2, axis=0) for name, array in half.items()}
+    batch["labels"][::2, 0] = facs.UNKNOWN
+    (whole, state), (cut, _) = single(config), single(config, accumulate=2)
+    after_whole, metrics_whole = whole(state, batch)
+    after_cut, metrics_cut = cut(state, batch)
+    for name, value in metrics_whole.items():
+        np.testing.assert_allclose(metrics_cut[name], value, rtol=2e-4, err_msg=name)
+    for name, array in after_whole.params.items():
+        np.testing.assert_allclose(after_cut.params[name], array, atol=1e-4, err_msg=name)
+
+
+def test_the_average_follows_the_parameters():
+    step, state = single(tiny.config(), ema=0.75)
+    after, _ = step(state, tiny.batch())
+    name = "classifier.prototypes"
+    expected = 0.75 * state.params[name] + 0.25 * after.params[name]
+    np.testing.assert_allclose(after.ema[name], expected, atol=1e-6)
+    assert np.abs(after.params[name] - state.params[name]).max() > 1e-5
+    assert after.evaluated_params is after.ema
+    assert single(tiny.config())[1].ema is None
+
+
+def test_training_lowers_the_loss_of_a_batch():
+    optimizer = make_optimizer(3e-3, 40)
+    config = tiny.config()
+    factory = StateFactory(tiny.model(config), optimizer, mesh(1, 1), ema=False)
+    step = jit_train_step(factory.model, optimizer, options(), mesh(1, 1), factory.shardings)
+    state, losses = start(factory), []
+    batch = parallel.put_batch(tiny.batch(clips=2, frames=2), mesh(1, 1))
+    for _ in range(40):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < 0.5 * losses[0]
+    assert int(state.step) == 40
+
+
+def test_a_data_set_with_other_aus_is_one_entry():
+    au_set = facs.AUSet(
+        name="five",
+        title="Five",
+        aus=(2, 9, 12, 25, 45),
+        regions=(
+            facs.RegionGroup("up", "upper", (45, 2)),
+            facs.RegionGroup("mid", "middle", (9,)),
+            facs.RegionGroup("down", "lower", (12, 25)),
+        ),
+        region_blocks=True,
+        fps=30.0,
+    )
+    step, state = single(tiny.config(au_set))
+    state, metrics = step(state, tiny.batch(au_set))
+    assert np.isfinite(float(metrics["loss"]))
+    assert state.params["classifier.prototypes"].shape == (5, 8)
+    heads = [a.shape[-1] for n, a in state.params.items() if "classifiers" in n and n.endswith("kernel")]
+    assert heads == [4, 2, 4]
+
+
+def test_bfloat16_steps_are_near_float32():
+    batch = tiny.batch()
+    (full, state), (half, _) = single(tiny.config()), single(tiny.config(dtype="bfloat16"))
+    _, expected = full(state, batch)
+    after, found = half(state, batch)
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=0.05)
+    assert {array.dtype for array in after.params.values()} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_steps_export_for_every_platform(platform):
+    config = tiny.config()
+    step, state = single(config)
+    exported = export.export(step, platforms=[platform])(state, tiny.batch())
+    assert exported.platforms == (platform,)
+
+    def evaluate(params, stats, batch):
+        return eval_step(tiny.model(config), tiny.SIZE, params, stats, batch)
+
+    batch = {name: tiny.batch()[name] for name in ("frames", "labels")}
+    exported = export.export(jax.jit(evaluate), platforms=[platform])(state.params, state.batch_stats, batch)
+    assert exported.platforms == (platform,)
+
+
+def test_evaluation_counts_known_frames_of_every_au():
+    config = tiny.config()
+    params, stats = tiny.weights(config)
+    batch = tiny.batch()
+    batch["labels"][0, 1:] = facs.UNKNOWN
+    counts = jax.jit(lambda b: eval_step(tiny.model(config), tiny.SIZE, params, stats, b))(batch).overall
+    total = counts.tp + counts.fp + counts.fn + counts.tn
+    assert total.tolist() == [8 * 4 - 3] * 12
+    assert (counts.tp + counts.fn).tolist() == (batch["labels"] == 1).sum((0, 1)).tolist()
