@@ -1,7 +1,7 @@
 """Measures the project: ``python -m mdhr_jax.bench memory``.
 
-``memory`` trains a narrow model in processes of their own, on sets of more and more videos and over more and more
-epochs, and prints the peak of each process's resident memory. It must not grow with either.
+``memory`` trains a narrow model in processes of their own, on sets of more and more videos and over more
+and more epochs, and prints the peak of each process's resident memory. It must not grow with either.
 """
 
 import argparse

@@ -151,7 +151,7 @@ def apply_arguments(config: ConfigDict, argument: str | None, **extra: str) -> C
 
 def _set(config: ConfigDict, key: str, text: str) -> None:
     *parents, leaf = key.split(".")
-    node = config
+    node: Any = config
     for parent in parents:
         node = node[parent]
     kind = type(node[leaf])

@@ -5,10 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", help_string="Configuration file, such as configs/bp4d.py.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", help_string="Configuration file, such as configs/bp4d.py."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/<dataset>-fold<n> by default.")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an error arose.")
 
@@ -22,7 +24,6 @@ def main(argv: Sequence[str]) -> int:
         found = f"unexpected: {' '.join(argv[1:])}" if len(argv) > 1 else "--config is missing"
         return _complain(f"{found}; try: --config configs/quickstart.py", USAGE_ERROR)
     config = _CONFIG.value
-    logging.set_verbosity(logging.INFO)
     if config.debug.deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 

@@ -32,8 +32,8 @@ def make_mesh(data: int = -1, fsdp: int = 1) -> Mesh:
         sizes[free[0]] = count // fixed
     if min(sizes.values()) < 1 or math.prod(sizes.values()) != count:
         raise ValueError(
-            f"mesh data={data}, fsdp={fsdp} does not fit {count} device(s); the product must be {count}, and one "
-            "of the two may be -1 for the rest"
+            f"mesh data={data}, fsdp={fsdp} does not fit {count} device(s); the product must be {count}, and "
+            "one of the two may be -1 for the rest"
         )
     return jax.make_mesh(
         (sizes[DATA], sizes[FSDP]), (DATA, FSDP), axis_types=(jax.sharding.AxisType.Auto,) * 2
@@ -63,7 +63,9 @@ def state_shardings(abstract: PyTree[jax.ShapeDtypeStruct], mesh: Mesh) -> PyTre
         if parts == 1 or not axes or math.prod(array.shape) < _SMALLEST_SHARDED:
             return replicated(mesh)
         longest = max(axes, key=lambda axis: array.shape[axis])
-        return NamedSharding(mesh, PartitionSpec(*(FSDP if a == longest else None for a in range(longest + 1))))
+        return NamedSharding(
+            mesh, PartitionSpec(*(FSDP if a == longest else None for a in range(longest + 1)))
+        )
 
     return jax.tree.map(sharding, abstract)
 
@@ -79,7 +81,7 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh, micro_batches: int 
         below = batch_size // unit * unit
         nearest = f"{below} or {below + unit}" if below else f"{unit}"
         raise ValueError(
-            f"config.{name} is {batch_size}, which {mesh.size} device(s) with {micro_batches} micro-batch(es) "
+            f"config.{name} is {batch_size}, which {mesh.size} device(s) with {micro_batches} micro-batches "
             f"cannot share evenly; the nearest that fit: {nearest}"
         )
 

@@ -6,6 +6,11 @@ from types import TracebackType
 from typing import TextIO
 
 
+def announce(text: str) -> None:
+    """Prints a line to standard error, where progress is shown too."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def format_duration(seconds: float) -> str:
     """Seconds as ``42s``, ``3m05s`` or ``2h07m``."""
     whole = max(0, round(seconds))
@@ -91,7 +96,11 @@ class Progress:
         left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
         share = self.done / self.total if self.total else 1.0
         text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), {rate:.1f} {self.unit}/s"
-        text += f", {left} left" if self.done < self.total else f", {format_duration(time.monotonic() - self._start)}"
+        text += (
+            f", {left} left"
+            if self.done < self.total
+            else f", {format_duration(time.monotonic() - self._start)}"
+        )
         text += f", {self.note}" if self.note else ""
         if self._is_terminal:
             bar = "#" * int(20 * share)

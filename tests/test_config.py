@@ -105,7 +105,9 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     config.log.every_steps = 99
     workdir.claim(run, config)
     config.seed, config.model.mfd_scales = 5, (1, 2)
-    with pytest.raises(ValueError, match=r"another configuration:\n.*mfd_scales: \[1, 2, 3, 4\].*\n.*seed: 0 there, 5 now"):
+    with pytest.raises(
+        ValueError, match=r"another configuration:\n.*mfd_scales: \[1, 2, 3, 4\].*\n.*seed: 0 there, 5 now"
+    ):
         workdir.claim(run, config)
     assert (run / workdir.CONFIG_FILE).read_bytes() == first
     (run / workdir.CONFIG_FILE).write_text("{")

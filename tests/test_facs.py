@@ -30,7 +30,9 @@ def test_an_unknown_au_makes_only_its_own_region_unknown():
 
 
 def test_bands_are_the_papers_sevenths_and_overlap_at_every_height():
-    rows = {height: [facs.band_rows(b, height) for b in ("upper", "middle", "lower")] for height in range(2, 30)}
+    rows = {
+        height: [facs.band_rows(b, height) for b in ("upper", "middle", "lower")] for height in range(2, 30)
+    }
     assert [(r.start, r.stop) for r in rows[7]] == [(0, 3), (2, 5), (4, 7)]
     for height, (upper, middle, lower) in rows.items():
         assert upper.start == 0

@@ -19,7 +19,10 @@ def main(*arguments, cwd=REPOSITORY):
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        (["--config", "configs/bp4d.py"], ["no BP4D data set", "licen", "data_prep.bp4d", "configs/quickstart.py"]),
+        (
+            ["--config", "configs/bp4d.py"],
+            ["no BP4D data set", "licen", "data_prep.bp4d", "configs/quickstart.py"],
+        ),
         (["--config", "configs/disfa.py"], ["no DISFA data set", "Denver", "data_prep.disfa", "quickstart"]),
         (["--config", "configs/bp4d.py:fold=4"], ["fold 4 does not exist; choose one of 1, 2, 3"]),
         (["--config", "configs/bp4d.py:fold=two"], ["config argument fold='two': expected int"]),
@@ -44,7 +47,9 @@ def test_mistakes_end_with_a_short_message(arguments, messages, tmp_path):
 
 
 def test_missing_pretrained_weights_name_the_conversion(data_dir, tmp_path):
-    done = main("--config", "configs/bp4d.py", f"--config.data.dir={data_dir}", f"--workdir={tmp_path / 'run'}")
+    done = main(
+        "--config", "configs/bp4d.py", f"--config.data.dir={data_dir}", f"--workdir={tmp_path / 'run'}"
+    )
     assert done.returncode != 0
     assert "python -m mdhr_jax.convert" in done.stderr
     assert "pretrained=none" in done.stderr
@@ -61,8 +66,14 @@ def test_damaged_records_are_named(damage, data_dir, tmp_path):
     content = bytearray(shard.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
-    shard.write_bytes({"empty": b"", "truncated": bytes(content[: len(content) // 2])}.get(damage, bytes(content)))
-    overrides = [f"--config.data.dir={data}", "--config.model.pretrained=none", f"--workdir={tmp_path / 'run'}"]
+    shard.write_bytes(
+        {"empty": b"", "truncated": bytes(content[: len(content) // 2])}.get(damage, bytes(content))
+    )
+    overrides = [
+        f"--config.data.dir={data}",
+        "--config.model.pretrained=none",
+        f"--workdir={tmp_path / 'run'}",
+    ]
     done = main("--config", "configs/bp4d.py", *overrides)
     assert done.returncode != 0
     assert shard.name in done.stderr

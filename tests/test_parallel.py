@@ -23,7 +23,7 @@ def test_a_batch_that_devices_cannot_share_is_refused_with_the_nearest():
     parallel.check_batch_size("train.batch_size", 16, mesh)
     with pytest.raises(ValueError, match="nearest that fit: 8 or 16"):
         parallel.check_batch_size("train.batch_size", 12, mesh)
-    with pytest.raises(ValueError, match="nearest that fit: 16$"):
+    with pytest.raises(ValueError, match=r"nearest that fit: 16$"):
         parallel.check_batch_size("train.batch_size", 8, mesh, micro_batches=2)
 
 

@@ -184,7 +184,9 @@ class ClipStream:
         start = int(rng.integers(max(frames - self.clip_length, 0) + 1))
         offset_y, offset_x = rng.random(2).tolist()
         flip = bool(rng.integers(2))
-        factors = np.round(rng.uniform(1 - self.jitter, 1 + self.jitter, size=3) * FACTOR_STEPS) / FACTOR_STEPS
+        factors = (
+            np.round(rng.uniform(1 - self.jitter, 1 + self.jitter, size=3) * FACTOR_STEPS) / FACTOR_STEPS
+        )
         augmentation = Augmentation(offset_y, offset_x, flip, *factors.tolist())
         return Clip(video, start, min(frames, self.clip_length), augmentation)
 

@@ -109,9 +109,7 @@ class MultiScaleDynamics(nnx.Module):
                 self.squeeze_convs = nnx.List(
                     Conv(map_width, _SQUEEZED, 1, use_bias=True, **common) for _ in scales
                 )
-                self.squeeze_norms = nnx.List(
-                    BatchNorm(_SQUEEZED, precision=precision) for _ in scales
-                )
+                self.squeeze_norms = nnx.List(BatchNorm(_SQUEEZED, precision=precision) for _ in scales)
             self.weight_conv = Conv(weight_inputs, len(scales), 1, use_bias=True, **common)
 
         fused_width = map_width * (len(scales) if fusion == "concat" else 1)

@@ -64,9 +64,7 @@ class FunctionalModel:
 
     def init(self, key: PRNGKeyArray) -> tuple[Arrays, Arrays]:
         """Initial parameters and batch statistics; a pure function of the key, to be jitted."""
-        _, params, stats = nnx.split(
-            MDHR(self.config, rngs=nnx.Rngs(params=key)), nnx.Param, nnx.BatchStat
-        )
+        _, params, stats = nnx.split(MDHR(self.config, rngs=nnx.Rngs(params=key)), nnx.Param, nnx.BatchStat)
         return flatten(params), flatten(stats)
 
     def train(
@@ -87,8 +85,6 @@ class FunctionalModel:
         output = model(clips, rng)
         return output, flatten(nnx.state(model, nnx.BatchStat))
 
-    def predict(
-        self, params: Arrays, batch_stats: Arrays, clips: Float[Array, "B T H W 3"]
-    ) -> MDHROutput:
+    def predict(self, params: Arrays, batch_stats: Arrays, clips: Float[Array, "B T H W 3"]) -> MDHROutput:
         """Deterministic prediction with running statistics."""
         return nnx.merge(self.eval_graph, unflatten(params), unflatten(batch_stats))(clips)

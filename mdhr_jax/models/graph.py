@@ -3,7 +3,7 @@
 Paper, section 3.2, Eq. 9 and Table 5; reference specification, section 6.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -112,7 +112,7 @@ class GraphAttention(nnx.Module):
         sender_score: Float[Array, "F N"],
         sending: Bool[Array, "F N"] | None,
     ) -> Float[Array, "F N D"]:
-        graph = self._graph(projected)
+        graph: Any = self._graph(projected)
         receivers, senders = graph.receivers, graph.senders
         logits = jax.nn.leaky_relu(
             receiver_score.reshape(-1)[receivers] + sender_score.reshape(-1)[senders], _SLOPE
@@ -123,9 +123,9 @@ class GraphAttention(nnx.Module):
         num_nodes = graph.nodes.shape[0]
         weights = jraph.segment_softmax(logits, receivers, num_nodes)
         messages = graph.nodes[senders] * weights.astype(self.dtype)[:, None]
-        return jraph.segment_sum(
-            messages, receivers, num_nodes, indices_are_sorted=True
-        ).reshape(projected.shape)
+        return jraph.segment_sum(messages, receivers, num_nodes, indices_are_sorted=True).reshape(
+            projected.shape
+        )
 
     def _graph(self, nodes: Float[Array, "F N D"]) -> jraph.GraphsTuple:
         """All frames as one batch of graphs, edges sorted by receiver."""

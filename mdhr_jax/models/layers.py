@@ -110,6 +110,7 @@ class Linear(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch D"]:
+        """Applies the map."""
         y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
@@ -152,12 +153,11 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(kernel_init(rngs.params(), shape, precision.param_dtype))
         bias_init = uniform_fan_in(area * in_channels)
         self.bias = (
-            nnx.Param(bias_init(rngs.params(), (out_channels,), precision.param_dtype))
-            if use_bias
-            else None
+            nnx.Param(bias_init(rngs.params(), (out_channels,), precision.param_dtype)) if use_bias else None
         )
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        """Convolves each map."""
         x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
         size, stride = self.kernel_size, self.stride
         if size == 1 and not self.padding:
@@ -201,6 +201,7 @@ class BatchNorm(nnx.Module):
         self.num_batches = nnx.BatchStat(jnp.zeros((), jnp.int32))
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Normalises; in training mode also updates the running statistics."""
         feature_axis = self.axis % x.ndim
         others = tuple(axis for axis in range(x.ndim) if axis != feature_axis)
         shape = [1] * x.ndim
@@ -236,6 +237,7 @@ class InstanceNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((features,), precision.param_dtype))
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        """Normalises each image."""
         x = x.astype(self.statistics)
         centred = x - x.mean((1, 2), keepdims=True)
         var = jnp.mean(jnp.square(centred), (1, 2), keepdims=True)
@@ -254,6 +256,7 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros((features,), precision.param_dtype))
 
     def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:
+        """Normalises each vector."""
         x = x.astype(self.statistics)
         centred = x - x.mean(-1, keepdims=True)
         var = jnp.mean(jnp.square(centred), -1, keepdims=True)
@@ -292,6 +295,7 @@ class LinearBlock(nnx.Module):
         self.norm = BatchNorm(blocks * out_features, precision=precision)
 
     def __call__(self, x: Float[Array, "B S C"]) -> Float[Array, "B S D"]:
+        """Maps each token; D is all blocks side by side."""
         return jax.nn.relu(self.norm(self.linear(x)))
 
 
@@ -308,6 +312,7 @@ class DropPath(nnx.Module):
         self.deterministic = False
 
     def __call__(self, x: Float[Array, "B *rest"], rng: PRNGKeyArray | None) -> Float[Array, "B *rest"]:
+        """Drops or rescales the branch of each image; passes it on unchanged without a key."""
         if self.rate == 0.0 or self.deterministic or rng is None:
             return x
         keep = 1.0 - self.rate

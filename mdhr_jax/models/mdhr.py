@@ -113,7 +113,7 @@ class MDHRConfig:
         if self.drop_path is not None and not isinstance(BACKBONES[self.backbone], SwinConfig):
             raise ValueError(f"model.drop_path is for Swin backbones, found backbone {self.backbone!r}")
         wide = "float64" in (self.dtype, self.param_dtype)
-        if wide and not jax.config.jax_enable_x64:
+        if wide and jax.dtypes.canonicalize_dtype("float64") != jnp.float64:
             raise ValueError("float64 needs JAX_ENABLE_X64=1 (jax.config.update('jax_enable_x64', True))")
 
     @property

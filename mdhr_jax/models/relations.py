@@ -13,9 +13,7 @@ from mdhr_jax.facs import AUSet, Variant, band_rows
 from mdhr_jax.models.layers import Linear, LinearBlock, Precision
 
 
-def active_aus(
-    au_set: AUSet, region_logits: tuple[Float[Array, "F _"], ...]
-) -> Bool[Array, "F N"]:
+def active_aus(au_set: AUSet, region_logits: tuple[Float[Array, "F _"], ...]) -> Bool[Array, "F N"]:
     """AUs that the region classifiers predict present, in label order; no gradient flows through.
 
     Args:

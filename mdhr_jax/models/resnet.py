@@ -38,10 +38,12 @@ class ResNetConfig:
 
     @staticmethod
     def resnet50() -> "ResNetConfig":
+        """ResNet-50, the reference's."""
         return ResNetConfig((3, 4, 6, 3), bottleneck=True)
 
     @staticmethod
     def resnet18() -> "ResNetConfig":
+        """ResNet-18."""
         return ResNetConfig((2, 2, 2, 2))
 
     @staticmethod
@@ -96,6 +98,7 @@ class ResidualBlock(nnx.Module):
         self.shortcut_norm = norm(out_channels, precision=precision) if reshapes else None
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        """Adds the block to its input."""
         y = x
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             y = norm(conv(y))
@@ -139,6 +142,7 @@ class ResNet(nnx.Module):
         self.stages = nnx.List(stages)
 
     def __call__(self, images: Float[Array, "B H W 3"]) -> BackboneFeatures:
+        """Features of normalised images."""
         x = jax.nn.relu(self.stem_norm(self.stem_conv(images)))
         if self.pooled_stem:
             x = _max_pool(x)

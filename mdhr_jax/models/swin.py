@@ -54,10 +54,12 @@ class SwinConfig:
 
     @staticmethod
     def base() -> "SwinConfig":
+        """Swin-B, the reference's."""
         return SwinConfig((2, 2, 18, 2), (4, 8, 16, 32), width=128, drop_path=0.5)
 
     @staticmethod
     def tiny() -> "SwinConfig":
+        """Swin-T."""
         return SwinConfig((2, 2, 6, 2), (3, 6, 12, 24), width=96, drop_path=0.2)
 
 
@@ -97,6 +99,7 @@ class WindowAttention(nnx.Module):
         windows: Float[Array, "B W S C"],
         mask: Float[np.ndarray, "W S S"] | None,
     ) -> Float[Array, "B W S C"]:
+        """Mixes the S tokens of each of the W windows of an image."""
         *batch, tokens, width = windows.shape
         head_width = width // self.heads
         qkv = self.qkv(windows).reshape(*batch, tokens, 3, self.heads, head_width)
@@ -135,9 +138,8 @@ class SwinBlock(nnx.Module):
         self.fc2 = Linear(4 * width, width, **dense)
         self.drop_path = DropPath(drop_path)
 
-    def __call__(
-        self, x: Float[Array, "B H W C"], rng: PRNGKeyArray | None
-    ) -> Float[Array, "B H W C"]:
+    def __call__(self, x: Float[Array, "B H W C"], rng: PRNGKeyArray | None) -> Float[Array, "B H W C"]:
+        """Both branches; the key is for the stochastic depth."""
         attention_key, mlp_key = (None, None) if rng is None else jax.random.split(rng)
         x = x + self.drop_path(self._attend(self.norm1(x)), attention_key)
         hidden = jax.nn.gelu(self.fc1(self.norm2(x)), approximate=False)
@@ -173,6 +175,7 @@ class PatchMerging(nnx.Module):
         )
 
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
+        """Merges each 2x2 of neighbours."""
         parts = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
         return self.reduction(self.norm(jnp.concatenate(parts, axis=-1)))
 
@@ -231,9 +234,8 @@ class Swin(nnx.Module):
         self.stages, self.mergings = nnx.List(stages), nnx.List(mergings)
         self.norm = LayerNorm(config.width * 8, precision=precision)
 
-    def __call__(
-        self, images: Float[Array, "B H W 3"], rng: PRNGKeyArray | None = None
-    ) -> BackboneFeatures:
+    def __call__(self, images: Float[Array, "B H W 3"], rng: PRNGKeyArray | None = None) -> BackboneFeatures:
+        """Features of normalised images; the key is for the stochastic depth."""
         x = self.patch_norm(self.patch_embed(images))
         scales, block_index = [], 0
         for stage, blocks in enumerate(self.stages):

@@ -34,6 +34,7 @@ class TemporalConv(nnx.Module):
         self.norm = BatchNorm(num_aus, axis=2, precision=precision)
 
     def __call__(self, vectors: Float[Array, "B T N D"]) -> Float[Array, "B T N D"]:
+        """Filters each AU's vectors over the T frames of a clip."""
         frames, reach = vectors.shape[1], self.kernel_size // 2
         padded = jnp.pad(vectors.astype(self.dtype), ((0, 0), (reach, reach), (0, 0), (0, 0)))
         kernel = self.kernel[...].astype(self.dtype)
@@ -61,5 +62,6 @@ class SimilarityClassifier(nnx.Module):
         self.prototypes = nnx.Param(init(rngs.params(), (num_aus, width), precision.param_dtype))
 
     def __call__(self, vectors: Float[Array, "B T N D"]) -> Float[Array, "B T N"]:
+        """Scores of every frame."""
         prototypes = normalize(jax.nn.relu(self.prototypes[...].astype(self.statistics)))
         return jnp.sum(normalize(vectors.astype(self.statistics)) * prototypes, axis=-1)

@@ -103,17 +103,15 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> dict[str, An
     named = experiment.config.eval.checkpoint
     path = Path(named) if named else directory
     abstract = experiment.states.abstract
-    uses_average = experiment.states.ema
-    like = {"ema" if uses_average else "params": abstract.params, "batch_stats": abstract.batch_stats}
+    averaged_or_plain = "ema" if experiment.states.ema else "params"
+    like = {averaged_or_plain: abstract.params, "batch_stats": abstract.batch_stats}
     experiment.check_metadata(checkpoints.load_weights(path, names=())[1])
     weights, meta = checkpoints.load_weights(path, names=tuple(like), like=like)
 
     evaluate = Evaluator(experiment)
     start = time.monotonic()
-    params, batch_stats = jax.device_put(
-        tuple(weights.values()), tuple(jax.tree.map(lambda array: array.sharding, like).values())
-    )
-    evaluation = evaluate(params, batch_stats)
+    placed = jax.device_put(weights, jax.tree.map(lambda array: array.sharding, like))
+    evaluation = evaluate(placed[averaged_or_plain], placed["batch_stats"])
     seconds = time.monotonic() - start
     result = make_result(
         experiment,

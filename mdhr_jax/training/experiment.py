@@ -14,9 +14,8 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mdhr_jax import __version__
+from mdhr_jax import __version__, facs, parallel
 from mdhr_jax import config as config_lib
-from mdhr_jax import facs, parallel
 from mdhr_jax.data.clips import ClipStream
 from mdhr_jax.data.loader import steps_total
 from mdhr_jax.data.records import ClipRecords, open_dataset
@@ -78,7 +77,9 @@ class Experiment:
         if step == 0:
             return False
         every = self.config.eval.every_epochs
-        return step == self.total_steps or self.epochs_done(step) // every > self.epochs_done(step - 1) // every
+        return (
+            step == self.total_steps or self.epochs_done(step) // every > self.epochs_done(step - 1) // every
+        )
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint's meta data must say for its weights to mean what this experiment means."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from absl import logging
+import numpy as np
 
 from mdhr_jax import hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
-from mdhr_jax.progress import Progress
+from mdhr_jax.progress import Progress, announce
 from mdhr_jax.training import results, weights, workdir
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.clock import Clock
@@ -59,10 +59,9 @@ def train(experiment: Experiment, directory: Path) -> dict[str, Any] | None:
             run = _Run(experiment, checkpoints, log, stop, start)
             run.until_stopped()
         if run.step < experiment.total_steps:
-            logging.warning(
-                "told to stop: saved after step %d of %d; the same command continues",
-                run.step,
-                experiment.total_steps,
+            announce(
+                f"told to stop: saved after step {run.step} of {experiment.total_steps}; "
+                "the same command continues"
             )
             return None
         return _write_result(experiment, checkpoints, directory)
@@ -91,7 +90,7 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
             f"{checkpoints.directory.parent} has seen so far; put those back, or choose another --workdir"
         )
     state, meta = checkpoints.restore(step, experiment.states.abstract)
-    logging.info("continuing after step %d", step)
+    announce(f"continuing after step {step} of {experiment.total_steps}")
     return _Start(state, step, meta["seconds"], meta["frames"], meta["evaluation"])
 
 
@@ -131,9 +130,7 @@ class _Run:
         self.step_flops: float | None = None
         self.meter = StepMeter(start.step)
         self.clock = Clock(start.seconds, start.frames)
-        self.progress = Progress(
-            experiment.total_steps, unit="steps", label="training", initial=start.step
-        )
+        self.progress = Progress(experiment.total_steps, unit="steps", label="training", initial=start.step)
 
     def until_stopped(self) -> None:
         """Trains to the last step, or until the process is told to stop; ends with everything saved."""
@@ -169,7 +166,7 @@ class _Run:
         self._write_log()
         self.evaluation = self.evaluator(self.state.evaluated_params, self.state.batch_stats)
         self.log.write("eval", self.step, self.evaluation)
-        logging.info("after step %d: mean F1 %.2f", self.step, self.evaluation["f1_mean"])
+        announce(f"after step {self.step}: mean F1 {self.evaluation['f1_mean']:.2f}")
         self.clock.open_window()
 
     def _save_due(self) -> bool:
@@ -216,7 +213,7 @@ class _Run:
             return
         frames_per_second = self.clock.close_window()
         values = means | {
-            "learning_rate": float(self.experiment.schedule(self.step - 1)),
+            "learning_rate": float(np.asarray(self.experiment.schedule(self.step - 1))),
             "epoch": self.experiment.position(self.step) / self.experiment.stream.clips_per_epoch,
             "frames_per_second": frames_per_second,
         }

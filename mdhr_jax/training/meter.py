@@ -47,8 +47,8 @@ class StepMeter:
         if broken:
             kept = "there is none yet" if saved_step is None else f"that of step {saved_step} is kept"
             raise TrainingDivergedError(
-                f"training diverged in steps {first} to {last}: {', '.join(broken)}. No checkpoint holds these "
-                f"steps; {kept}. Lower config.train.learning_rate, set config.train.clip_norm, or compute in "
-                "float32."
+                f"training diverged in steps {first} to {last}: {', '.join(broken)}. "
+                f"No checkpoint holds these steps; {kept}. "
+                "Lower config.train.learning_rate, set config.train.clip_norm, or compute in float32."
             )
         return means

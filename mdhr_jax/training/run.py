@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
+from mdhr_jax.training import weights
 from mdhr_jax.training.evaluate import evaluate_checkpoint
 from mdhr_jax.training.experiment import open_experiment
 from mdhr_jax.training.loop import train
@@ -32,6 +33,7 @@ def run(config: ConfigDict, directory: Path) -> dict[str, Any] | None:
     experiment = open_experiment(config)
     if config.mode == "eval":
         return evaluate_checkpoint(experiment, directory)
+    weights.check_config(config)
     return train(experiment, directory)
 
 

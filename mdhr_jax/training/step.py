@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
 from mdhr_jax import parallel
 from mdhr_jax.data.augment import augment_clips, resize_clips
+from mdhr_jax.facs import Variant
 from mdhr_jax.models.functional import Arrays, FunctionalModel
 from mdhr_jax.training import losses
 from mdhr_jax.training.metrics import EvalCounts
@@ -60,7 +62,7 @@ def train_step(
     Returns:
         The next state, and ``loss``, ``au_loss``, ``region_loss`` and the gradient norm ``grad_norm``.
     """
-    variant, regions = model.config.variant, model.config.regions
+    variant, regions = cast(Variant, model.config.variant), model.config.regions
     # Divisors of the whole batch, so that micro-batches add up to it whatever labels are unknown.
     counts = losses.loss_counts(
         batch["labels"], losses.encode_region_labels(regions, batch["labels"]), variant=variant

@@ -26,9 +26,7 @@ def clips(frames=6, seed=0):
 
 def make(**changes):
     options = {"neighbors": 2, "scales": (1, 2, 3, 4), "fusion": "adaptive", "variant": "reference"} | changes
-    return MultiScaleDynamics(
-        C, 5, **options, precision=Precision(), rngs=nnx.Rngs(params=jax.random.key(0))
-    )
+    return MultiScaleDynamics(C, 5, **options, precision=Precision(), rngs=nnx.Rngs(params=jax.random.key(0)))
 
 
 def test_differences_are_named_by_their_later_frame():
@@ -75,7 +73,10 @@ def test_every_setting_gives_one_map_a_frame(variant, fusion, scales):
 
 def test_adaptive_weights_sum_to_one_and_weigh_the_scales():
     module = make()
-    pooled = [jnp.asarray(np.random.default_rng(i).normal(size=(1, 2, EDGE, EDGE, 8 * C)), jnp.float32) for i in range(4)]
+    pooled = [
+        jnp.asarray(np.random.default_rng(i).normal(size=(1, 2, EDGE, EDGE, 8 * C)), jnp.float32)
+        for i in range(4)
+    ]
     weights = module.weights(pooled)
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-6)
     assert weights.std() > 1e-3

@@ -16,7 +16,8 @@ def rngs():
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding"), [(1, 1, 0), (1, 2, 0), (2, 2, 0), (4, 4, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)]
+    ("kernel", "stride", "padding"),
+    [(1, 1, 0), (1, 2, 0), (2, 2, 0), (4, 4, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)],
 )
 def test_convolution_is_a_padded_correlation(kernel, stride, padding):
     conv = Conv(2, 3, kernel, stride=stride, padding=padding, use_bias=True, precision=F32, rngs=rngs())
@@ -52,7 +53,9 @@ def test_batch_norm_normalises_with_the_biased_and_keeps_the_unbiased_variance(a
     norm.eval()
     running = (flat - norm.mean[...]) / np.sqrt(np.asarray(norm.var[...]) + 1e-5)
     y = np.moveaxis(np.asarray(norm(jnp.asarray(x))), axis, -1).reshape(-1, 4)
-    np.testing.assert_allclose(y, np.asarray(running) * [1, 2, 3, 4] + [0.5, 0, 0, -0.5], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        y, np.asarray(running) * [1, 2, 3, 4] + [0.5, 0, 0, -0.5], rtol=1e-4, atol=1e-4
+    )
     assert norm.num_batches[...] == 1
 
 

@@ -30,7 +30,9 @@ def test_active_aus_decode_the_most_likely_combination():
     labels = rng.integers(0, 2, size=(40, 12))
     codes = facs.encode_regions(facs.BP4D, labels)
     logits = tuple(
-        jnp.asarray(5 * np.eye(region.num_combinations)[codes[:, i]] + rng.random((40, region.num_combinations)))
+        jnp.asarray(
+            5 * np.eye(region.num_combinations)[codes[:, i]] + rng.random((40, region.num_combinations))
+        )
         for i, region in enumerate(facs.BP4D.regions)
     )
     assert (np.asarray(active_aus(facs.BP4D, logits)) == labels.astype(bool)).all()
@@ -43,7 +45,9 @@ def test_each_au_reads_its_own_band_only(variant):
     x = features()
     before, logits = module(x)
     assert before.shape == (3, 12, 4)
-    assert [r.shape[1] for r in logits] == [r.num_combinations for r in facs.BP4D.for_variant(variant).regions]
+    assert [r.shape[1] for r in logits] == [
+        r.num_combinations for r in facs.BP4D.for_variant(variant).regions
+    ]
     # Row 6 belongs to the lower band alone, row 0 to the upper.
     for row, band in ((6, "lower"), (0, "upper")):
         after, _ = module(x.at[:, row].add(3.0))
@@ -62,7 +66,9 @@ def test_without_extractors_all_aus_share_the_mean_of_the_face():
     vectors, logits = make(afe=False, aux=False)(features())
     assert logits == ()
     assert vectors.shape == (3, 12, 6)
-    np.testing.assert_allclose(vectors, np.repeat(np.asarray(features()).mean((1, 2))[:, None], 12, 1), atol=1e-6)
+    np.testing.assert_allclose(
+        vectors, np.repeat(np.asarray(features()).mean((1, 2))[:, None], 12, 1), atol=1e-6
+    )
 
 
 def test_the_papers_extractor_is_a_convolution_and_a_mean():
@@ -73,4 +79,6 @@ def test_the_papers_extractor_is_a_convolution_and_a_mean():
     linear = module.extractors[0]
     each = tokens @ np.asarray(linear.kernel[...]) + np.asarray(linear.bias[...])
     expected = each.mean(1).reshape(3, len(region.aus), 4)
-    np.testing.assert_allclose(np.asarray(vectors)[:, list(module.au_set.columns(region))], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(vectors)[:, list(module.au_set.columns(region))], expected, atol=1e-5
+    )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+
+
 @pytest.fixture(scope="session")
 def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment in which processes share what they compile."""
@@ -37,4 +39,3 @@ def synthetic_data(tmp_path_factory: pytest.TempPathFactory, environment: dict[s
         capture_output=True,
     )
     return out
-

@@ -22,7 +22,15 @@ EPOCHS, STEPS = 6, 6  # Four training videos, four clips a batch: one step an ep
 
 def command(workdir, data, *overrides):
     return [
-        *(sys.executable, "-m", "mdhr_jax.main", "--config", "configs/quickstart.py", "--workdir", str(workdir)),
+        *(
+            sys.executable,
+            "-m",
+            "mdhr_jax.main",
+            "--config",
+            "configs/quickstart.py",
+            "--workdir",
+            str(workdir),
+        ),
         f"--config.data.dir={data}",
         "--config.data.generate.subjects=6",
         "--config.data.generate.videos=1",
@@ -137,7 +145,9 @@ def test_killed_at_any_moment_a_run_ends_as_if_nothing_had_happened(
     assert_same_run(tmp_path, expected)
 
 
-def test_sigterm_saves_and_the_same_command_continues(uninterrupted, run, synthetic_data, environment, tmp_path):
+def test_sigterm_saves_and_the_same_command_continues(
+    uninterrupted, run, synthetic_data, environment, tmp_path
+):
     process = subprocess.Popen(
         command(tmp_path, synthetic_data, "--config.checkpoint.every_steps=0"),
         cwd=REPOSITORY,
