@@ -121,7 +121,7 @@ class GraphAttention(nnx.Module):
             open_edge = sending.reshape(-1)[senders] | (senders == receivers)
             logits = jnp.where(open_edge, logits, -jnp.inf)
         num_nodes = graph.nodes.shape[0]
-        weights = jraph.segment_softmax(logits, receivers, num_nodes)
+        weights: Any = jraph.segment_softmax(logits, receivers, num_nodes)
         messages = graph.nodes[senders] * weights.astype(self.dtype)[:, None]
         return jraph.segment_sum(messages, receivers, num_nodes, indices_are_sorted=True).reshape(
             projected.shape
