@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import TextIO
+from typing import Any
 
 
 def announce(text: str) -> None:
@@ -32,7 +32,7 @@ class Progress:
         unit: what is counted, in the plural (``frames``, ``steps``).
         label: what is being done.
         initial: units done before (a resumed run); they do not count towards the rate.
-        stream: where to write; standard error by default.
+        stream: text stream to write to; standard error by default.
         log_every: seconds between lines where the stream is not a terminal.
     """
 
@@ -43,7 +43,7 @@ class Progress:
         unit: str,
         label: str,
         initial: int = 0,
-        stream: TextIO | None = None,
+        stream: Any = None,
         log_every: float = 10.0,
     ):
         self.total = total

@@ -1,0 +1,37 @@
+import io
+
+import pytest
+
+from mdhr_jax.progress import Progress, format_duration
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.0, "59s"), (185.0, "3m05s"), (7620.0, "2h07m")])
+def test_durations(seconds, text):
+    assert format_duration(seconds) == text
+
+
+def test_a_log_file_gets_few_lines():
+    stream = io.StringIO()
+    with Progress(1000, unit="frames", label="writing", stream=stream) as progress:
+        for _ in range(1000):
+            progress.update()
+        progress.note = "done"
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("writing: 1000/1000 frames (100%), ")
+    assert lines[0].endswith(", done")
+
+
+def test_a_terminal_gets_one_line_that_is_redrawn():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with Progress(4, unit="steps", label="training", initial=2, stream=stream) as progress:
+        progress.update(1, note="loss 0.5")
+    shown = stream.getvalue()
+    assert "\r" in shown
+    assert shown.count("\n") == 1
+    assert "training: 3/4 steps (75%)" in shown
+    assert "loss 0.5" in shown
