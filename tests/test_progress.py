@@ -1,13 +1,11 @@
 import io
 
-import pytest
-
 from mdhr_jax.progress import Progress, format_duration
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.0, "59s"), (185.0, "3m05s"), (7620.0, "2h07m")])
-def test_durations(seconds, text):
-    assert format_duration(seconds) == text
+def test_durations():
+    texts = {0.4: "0s", 59.0: "59s", 185.0: "3m05s", 7620.0: "2h07m"}
+    assert {seconds: format_duration(seconds) for seconds in texts} == texts
 
 
 def test_a_log_file_gets_few_lines():
