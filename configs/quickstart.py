@@ -35,7 +35,8 @@ def get_config(argument: str | None = None) -> ConfigDict:
     config.eval.every_epochs = 80
     config.log.every_steps = 20
     config.log.tensorboard = False
+    config.data.dir = ""
     config_lib.apply_arguments(config, argument)
     config.data.generate.seed = config.seed
-    config.data.dir = f"data/quickstart-{config.seed}"
+    config.data.dir = config.data.dir or f"data/quickstart-{config.seed}"
     return config

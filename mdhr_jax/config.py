@@ -11,6 +11,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from mdhr_jax import facs
+from mdhr_jax.data.clips import resized_edge
 from mdhr_jax.models.mdhr import MDHRConfig
 
 SCRATCH = "none"
@@ -208,7 +209,10 @@ def validate(config: ConfigDict) -> None:
             "config.data.last_batch='partial' makes batches of two sizes, which gradient accumulation "
             "cannot cut; choose 'across' or train.accumulate=1"
         )
-    model_config(config)
+    if not 0 <= config.data.jitter < 1:
+        raise ValueError(f"config.data.jitter must be in [0, 1), found {config.data.jitter}")
+    resized_edge(config.data.image_size, config.data.crop_margin)
+    model_config(config).check_image_size(config.data.image_size)
 
 
 def model_config(config: ConfigDict) -> MDHRConfig:

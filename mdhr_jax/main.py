@@ -32,14 +32,15 @@ def main(argv: Sequence[str]) -> int:
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
-        result = run.run(config, directory)
+        outcome = run.run(config, directory)
     except (ValueError, OSError, RuntimeError) as error:
         if _TRACEBACK.value:
             raise
         return _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
-    if result is not None:
+    if outcome is not None:
+        result, path = outcome
         print(results.format_table(result))
-        print(f"written to {directory / workdir.RESULT_FILE}")
+        print(f"written to {path}")
     return 0
 
 
@@ -59,6 +60,8 @@ def _reason(error: Exception) -> str:
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     # The parser quotes what it passes on, quotation marks and line ends included.
     text = text.replace("\\n", "\n").replace("\\'", "'").replace("''", "'").strip("' \n")
+    if isinstance(error, KeyError | AttributeError):
+        text = f"config key {text} does not exist; mdhr_jax/config.py lists all keys"
     if "Traceback (most recent call last)" in text:
         text = text.splitlines()[-1].partition(": ")[2]
     return text

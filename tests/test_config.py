@@ -58,6 +58,9 @@ def test_synthetic_config_chooses_its_aus():
         ("train.clip_norm", 0.0, "must be positive"),
         ("train.accumulate", 3, "equal micro-batches"),
         ("model.backbone", "vgg", "model.backbone"),
+        ("data.image_size", 100, "multiples of 32"),
+        ("data.image_size", 256, "at most 224"),
+        ("data.jitter", 1.0, "config.data.jitter"),
         ("model.aux", False, "needs model.aux"),
     ],
 )
@@ -102,6 +105,11 @@ def test_a_workdir_belongs_to_one_configuration(tmp_path):
     run = tmp_path / "deep" / "run"
     workdir.claim(run, config)
     first = (run / workdir.CONFIG_FILE).read_bytes()
+    assert not workdir.holds_run(run)
+    config.train.epochs = 3
+    workdir.claim(run, config)  # Nothing is saved yet, so a corrected configuration may start here.
+    first = (run / workdir.CONFIG_FILE).read_bytes()
+    (run / workdir.CHECKPOINTS / "7").mkdir(parents=True)
     config.log.every_steps = 99
     workdir.claim(run, config)
     config.seed, config.model.mfd_scales = 5, (1, 2)

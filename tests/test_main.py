@@ -28,6 +28,7 @@ def main(*arguments, cwd=REPOSITORY):
         (["--config", "configs/bp4d.py:fold=two"], ["config argument fold='two': expected int"]),
         (["--config", "configs/bp4d.py:colour=red"], ["'colour=red' is not understood", "backbone"]),
         (["--config", "configs/bp4d.py", "--config.train.batch_sise=4"], ["batch_sise", 'mean "batch_size"']),
+        (["--config", "configs/bp4d.py", "--config.train.colour=4"], ["colour", "lists all keys"]),
         (["--config", "configs/bp4d.py", "--config.train.batch_size=x"], ["batch_size=x"]),
         (["--config", "configs/none.py"], ["configs/none.py"]),
         ([], ["--config is missing"]),

@@ -169,7 +169,7 @@ def eval_batches(
         ValueError: the numbers do not fit together.
     """
     share = _host_share(batch_size, host_index, host_count)
-    edge = decode_edge(image_size)
+    edge = decode_edge(image_size, crop_margin=0)
     if len(windows) and windows[:, 2].max() > clip_length:
         raise ValueError(f"a window of {windows[:, 2].max()} frames does not fit in a clip of {clip_length}")
 

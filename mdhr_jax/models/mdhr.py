@@ -116,6 +116,20 @@ class MDHRConfig:
         if wide and jax.dtypes.canonicalize_dtype("float64") != jnp.float64:
             raise ValueError("float64 needs JAX_ENABLE_X64=1 (jax.config.update('jax_enable_x64', True))")
 
+    def check_image_size(self, pixels: int) -> None:
+        """Refuses an edge of the input that the backbone cannot take.
+
+        Raises:
+            ValueError: with the sizes that it takes.
+        """
+        kind = ResNet if isinstance(BACKBONES[self.backbone], ResNetConfig) else Swin
+        multiple = kind.size_multiple
+        if pixels % multiple or pixels < 64:
+            raise ValueError(
+                f"images of {pixels} pixels do not suit backbone {self.backbone!r}; it takes multiples of "
+                f"{multiple}, at least {max(64, multiple)}"
+            )
+
     @property
     def uses_dynamics(self) -> bool:
         """Whether any temporal differencing happens."""
@@ -258,12 +272,8 @@ class MDHR(nnx.Module):
         _, frames, height, width, _ = shape
         if self.dynamics is not None and frames < 2:
             raise ValueError(f"clips must have at least 2 frames for temporal differences, found {frames}")
-        multiple = self.backbone.size_multiple
-        if height % multiple or width % multiple or min(height, width) < 2 * 32:
-            raise ValueError(
-                f"images are {height} x {width} pixels; backbone {self.config.backbone!r} takes "
-                f"multiples of {multiple}, at least {max(64, multiple)}"
-            )
+        for size in (height, width):
+            self.config.check_image_size(size)
 
 
 def _make_backbone(config: MDHRConfig, precision: Precision, rngs: nnx.Rngs) -> ResNet | Swin:

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from mdhr_jax import config as config_lib
 from mdhr_jax import parallel
 from mdhr_jax.data.clips import evaluation_windows
 from mdhr_jax.data.loader import eval_batches
@@ -68,16 +67,22 @@ class Evaluator:
 
 
 def make_result(
-    experiment: Experiment, evaluation: dict[str, Any], *, step: int, seconds: float, frames_per_second: float
+    experiment: Experiment,
+    evaluation: dict[str, Any],
+    *,
+    step: int,
+    config_hash: str,
+    seconds: float,
+    frames_per_second: float,
 ) -> dict[str, Any]:
-    """The content of ``result.json``."""
+    """The content of ``result.json``; step and hash are those of the checkpoint that was evaluated."""
     num_params = sum(array.size for array in jax.tree.leaves(experiment.states.abstract.params))
     return {
         "dataset": experiment.au_set.name,
         "fold": experiment.config.fold,
         "protocol": PROTOCOL,
         "step": step,
-        "config_hash": config_lib.config_hash(experiment.config),
+        "config_hash": config_hash,
         **evaluation,
         "num_params": num_params,
         "seconds": seconds,
@@ -85,7 +90,7 @@ def make_result(
     }
 
 
-def evaluate_checkpoint(experiment: Experiment, directory: Path) -> dict[str, Any]:
+def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path]:
     """Evaluates the checkpoint that the config names, or the best one of the directory.
 
     Args:
@@ -93,14 +98,16 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> dict[str, An
         directory: of the run.
 
     Returns:
-        The result. It is written to ``result.json`` of the directory, unless a run lies there whose own
-        result that is and another checkpoint was asked for.
+        The result and the file it was written to: ``result.json``, or ``result-eval.json`` where the
+        directory holds a run, whose own result stays as it is.
 
     Raises:
         ValueError: the checkpoint was made for something else.
         FileNotFoundError: there is no checkpoint.
     """
     named = experiment.config.eval.checkpoint
+    if not named:
+        workdir.check(directory, experiment.config)
     path = Path(named) if named else directory
     abstract = experiment.states.abstract
     averaged_or_plain = "ema" if experiment.states.ema else "params"
@@ -117,9 +124,11 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> dict[str, An
         experiment,
         evaluation,
         step=meta["step"],
+        config_hash=meta["config_hash"],
         seconds=seconds,
         frames_per_second=evaluate.num_frames / seconds,
     )
-    if not named or not (directory / workdir.CHECKPOINTS).is_dir():
-        results.write_result(directory / workdir.RESULT_FILE, result)
-    return result
+    holds_run = workdir.holds_run(directory)
+    path = directory / (workdir.EVALUATION_FILE if holds_run else workdir.RESULT_FILE)
+    results.write_result(path, result)
+    return result, path

@@ -87,7 +87,8 @@ class Experiment:
             "dataset": self.au_set.name,
             "au_names": list(self.au_set.au_names),
             "fold": self.config.fold,
-            "model": config_lib.as_json(self.config)["model"] | {"pretrained": None, "init_from": None},
+            "model": config_lib.as_json(self.config)["model"]
+            | {"backbone": self.model.config.backbone, "pretrained": None, "init_from": None},
             "image_size": self.config.data.image_size,
             "clip_length": self.config.data.clip_length,
             "crop_recipe": self.test_records.crop_recipe,

@@ -26,7 +26,7 @@ from mdhr_jax.training.state import TrainState
 from mdhr_jax.training.step import StepOptions, TrainStep, jit_train_step
 
 
-def train(experiment: Experiment, directory: Path) -> dict[str, Any] | None:
+def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path] | None:
     """Trains, or continues, the run of a directory.
 
     Args:
@@ -34,8 +34,8 @@ def train(experiment: Experiment, directory: Path) -> dict[str, Any] | None:
         directory: where configuration, checkpoints, logs and result lie.
 
     Returns:
-        The result of the best evaluation, as written to ``result.json``; None where the process was told to
-        stop before the last step (everything is saved then).
+        The result of the best evaluation and the file it was written to, ``result.json``; None where the
+        process was told to stop before the end (everything is saved then).
 
     Raises:
         ValueError: the directory holds a run of something else.
@@ -58,7 +58,7 @@ def train(experiment: Experiment, directory: Path) -> dict[str, Any] | None:
         ) as log:
             run = _Run(experiment, checkpoints, log, stop, start)
             run.until_stopped()
-        if run.step < experiment.total_steps:
+        if run.step < experiment.total_steps or run.evaluation is None:
             announce(
                 f"told to stop: saved after step {run.step} of {experiment.total_steps}; "
                 "the same command continues"
@@ -94,7 +94,9 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
     return _Start(state, step, meta["seconds"], meta["frames"], meta["evaluation"])
 
 
-def _write_result(experiment: Experiment, checkpoints: Checkpoints, directory: Path) -> dict[str, Any]:
+def _write_result(
+    experiment: Experiment, checkpoints: Checkpoints, directory: Path
+) -> tuple[dict[str, Any], Path]:
     latest, best = checkpoints.latest_step(), checkpoints.best_step()
     if latest is None or best is None:
         raise ValueError(f"{checkpoints.directory} holds no evaluated checkpoint")
@@ -103,12 +105,14 @@ def _write_result(experiment: Experiment, checkpoints: Checkpoints, directory: P
         experiment,
         chosen["evaluation"],
         step=best,
+        config_hash=chosen["config_hash"],
         seconds=run["seconds"],
         frames_per_second=run["frames_per_second"],
     )
+    path = directory / workdir.RESULT_FILE
     if jax.process_index() == 0:
-        results.write_result(directory / workdir.RESULT_FILE, result)
-    return result
+        results.write_result(path, result)
+    return result, path
 
 
 class _Run:
@@ -125,6 +129,7 @@ class _Run:
         self.experiment, self.checkpoints, self.log, self.stop = experiment, checkpoints, log, stop
         self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
         self.saved_step = start.step or None
+        self.saved_evaluated = start.evaluation is not None
         self.evaluator = Evaluator(experiment)
         self.train_step = _make_train_step(experiment)
         self.step_flops: float | None = None
@@ -150,7 +155,8 @@ class _Run:
         )
         with batches, self.progress:
             while True:
-                if self.experiment.evaluation_due(self.step) and self.evaluation is None:
+                due = self.experiment.evaluation_due(self.step) and self.evaluation is None
+                if due and not self.stop.received:  # Told to stop, saving comes first.
                     self._evaluate()
                 last = self.step >= self.experiment.total_steps or self.stop.received
                 if last or self._save_due():
@@ -174,7 +180,8 @@ class _Run:
         return self.step > 0 and (self.evaluation is not None or (every > 0 and self.step % every == 0))
 
     def _save(self) -> None:
-        if self.step in (0, self.saved_step):
+        stored = self.step == self.saved_step
+        if self.step == 0 or (stored and (self.saved_evaluated or self.evaluation is None)):
             return
         # Looks at the losses that are still on the device, so that no broken state is ever kept.
         self._write_log()
@@ -187,8 +194,8 @@ class _Run:
             "evaluation": self.evaluation,
         }
         f1_mean = None if self.evaluation is None else self.evaluation["f1_mean"]
-        self.checkpoints.save(self.step, self.state, meta, f1_mean)
-        self.saved_step = self.step
+        self.checkpoints.save(self.step, self.state, meta, f1_mean, force=stored)
+        self.saved_step, self.saved_evaluated = self.step, self.evaluation is not None
 
     def _take_step(self, batch: Batch) -> None:
         del batch["position"]

@@ -42,7 +42,8 @@ class StepMeter:
         self._done, self._window = last, []
         if not window:
             return {}
-        means = {name: math.fsum(float(step[name]) for step in window) / len(window) for name in window[0]}
+        # A plain sum: opposite infinities give a NaN, where math.fsum raises an error of its own.
+        means = {name: sum(float(step[name]) for step in window) / len(window) for name in window[0]}
         broken = [f"{name} is {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:
             kept = "there is none yet" if saved_step is None else f"that of step {saved_step} is kept"

@@ -14,7 +14,7 @@ from mdhr_jax.training.experiment import open_experiment
 from mdhr_jax.training.loop import train
 
 
-def run(config: ConfigDict, directory: Path) -> dict[str, Any] | None:
+def run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | None:
     """Trains or evaluates what a configuration describes.
 
     Args:
@@ -22,7 +22,7 @@ def run(config: ConfigDict, directory: Path) -> dict[str, Any] | None:
         directory: of the run.
 
     Returns:
-        The result (see `mdhr_jax.training.results`), or None where training was told to stop early.
+        The result (see `mdhr_jax.training.results`) and its file, or None where training was told to stop.
 
     Raises:
         ValueError, OSError, RuntimeError: with what is wrong and how to mend it.
@@ -43,8 +43,15 @@ def generate(config: ConfigDict) -> None:
     In a process of its own, because writing needs TensorFlow and training must not.
 
     Raises:
+        ValueError: it would not be the data set that the run is for.
         RuntimeError: it could not be written, or another data set lies there; the reason has been printed.
     """
+    made = f"synthetic_{config.data.generate.like}"
+    if config.dataset.lower() != made:
+        raise ValueError(
+            f"config.dataset is {config.dataset!r}, but config.data.generate.like makes {made!r}; set both "
+            "(configs/synthetic.py:like=... does)"
+        )
     options = {"out": config.data.dir, **config.data.generate}
     command = [sys.executable, "-m", "mdhr_jax.data.synthetic"]
     for name, value in options.items():

@@ -12,6 +12,7 @@ from mdhr_jax import config as config_lib
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 RESULT_FILE = "result.json"
+EVALUATION_FILE = "result-eval.json"
 
 
 def default_workdir(config: ConfigDict) -> Path:
@@ -19,27 +20,43 @@ def default_workdir(config: ConfigDict) -> Path:
     return Path("runs") / f"{config.dataset.lower()}-fold{config.fold}"
 
 
-def claim(workdir: Path, config: ConfigDict) -> None:
-    """Makes the directory this configuration's, or checks that it is.
+def holds_run(workdir: Path) -> bool:
+    """Whether training has saved anything in the directory."""
+    return (workdir / CONFIG_FILE).exists() and any((workdir / CHECKPOINTS).glob("[0-9]*"))
+
+
+def check(workdir: Path, config: ConfigDict) -> None:
+    """Refuses a directory that holds a run of another configuration.
 
     Only keys that change results are compared (see `mdhr_jax.config.identity`).
 
     Raises:
-        ValueError: the directory holds a run of another configuration; the differing keys are named.
+        ValueError: the differing keys are named.
+    """
+    if not holds_run(workdir):
+        return
+    lines = config_lib.differences(read_config(workdir / CONFIG_FILE), config.to_dict())
+    if lines:
+        raise ValueError(
+            f"{workdir} holds a run with another configuration:\n"
+            + "\n".join(f"  {line}" for line in lines)
+            + "\nChoose another --workdir, or the configuration of that run."
+        )
+
+
+def claim(workdir: Path, config: ConfigDict) -> None:
+    """Makes the directory this configuration's, or checks that it is.
+
+    A directory whose run has saved nothing yet can be claimed anew.
+
+    Raises:
+        ValueError: the directory holds a run of another configuration.
         OSError: the directory cannot be made or written.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    path = workdir / CONFIG_FILE
-    if path.exists():
-        lines = config_lib.differences(read_config(path), config.to_dict())
-        if lines:
-            raise ValueError(
-                f"{workdir} holds a run with another configuration:\n"
-                + "\n".join(f"  {line}" for line in lines)
-                + "\nChoose another --workdir, or the configuration of that run."
-            )
-        return
-    write_json(path, config_lib.as_json(config))
+    check(workdir, config)
+    if not holds_run(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_json(workdir / CONFIG_FILE, config_lib.as_json(config))
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -193,6 +193,13 @@ def test_evaluation_of_the_best_checkpoint_repeats_its_result(uninterrupted, run
     )
     assert failed.returncode != 0
     assert "fold: found 1, expected 2" in failed.stderr
+    before = (workdir / "result.json").read_bytes()
+    run(workdir, "--config.mode=eval")
+    assert (workdir / "result.json").read_bytes() == before
+    assert json.loads((workdir / "result-eval.json").read_text())["f1"] == trained["f1"]
+    failed = run(workdir, "--config.mode=eval", "--config.seed=9", check=False)
+    assert failed.returncode != 0
+    assert "seed: 0 there, 9 now" in failed.stderr
     failed = run(tmp_path / "empty", "--config.mode=eval", check=False)
     assert failed.returncode != 0
     assert "error: " in failed.stderr
