@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 from google.protobuf import json_format
-from jaxtyping import Float, Float32, Int, Int8, Int32, UInt8
+from jaxtyping import Float, Int, Int8, Int32, UInt8
 from PIL import Image
 
 from mdhr_jax import facs
@@ -221,11 +221,6 @@ class ClipRecords:
                 self.directory,
             )
         return np.maximum(positives, 1) / np.maximum(known, 1)
-
-    def class_weights(self) -> Float32[np.ndarray, "N"]:
-        """AU weights of the loss: proportional to 1 / rate, with mean 1 (paper, section on the losses)."""
-        inverse = 1 / self.rates()
-        return (inverse / inverse.sum() * len(inverse)).astype(np.float32)
 
 
 def _decode(jpeg: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
