@@ -163,7 +163,7 @@ def eval_batches(
 
     Returns:
         An iterator over dicts: ``frames`` uint8 (B, T, L, L, 3), ``labels`` int8 (B, T, N),
-        ``window_valid`` bool (B,), ``window`` int64 (B,), the row in `windows` or -1.
+        ``frame_valid`` bool (B, T), False where padded, ``window`` int64 (B,), the row in `windows` or -1.
 
     Raises:
         ValueError: the numbers do not fit together.
@@ -177,9 +177,10 @@ def eval_batches(
         for first in range(0, len(windows), batch_size):
             rows = np.arange(first + share.start, first + share.stop)
             batch = _empty_batch(len(rows), clip_length, edge, records.au_set.num_aus)
-            batch["window_valid"] = rows < len(windows)
-            batch["window"] = np.where(batch["window_valid"], rows, -1)
-            chosen = windows[rows[batch["window_valid"]]].tolist()
+            batch["window"] = np.where(rows < len(windows), rows, -1)
+            chosen = windows[rows[rows < len(windows)]].tolist()
+            lengths = np.array([length for *_, length in chosen] + [0] * (len(rows) - len(chosen)))
+            batch["frame_valid"] = np.arange(clip_length) < lengths[:, None]
             yield _Job(batch, [functools.partial(_fill, records, batch, i, *w) for i, w in enumerate(chosen)])
 
     return BatchIterator(jobs(), workers, prefetch)

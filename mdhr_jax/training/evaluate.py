@@ -55,7 +55,7 @@ class Evaluator:
         frames = len(self._windows) * config.data.clip_length
         with batches, Progress(frames, unit="frames", label="evaluating") as progress:
             for batch in batches:
-                windows = int(batch.pop("window_valid").sum()) * jax.process_count()
+                windows = int((batch.pop("window") >= 0).sum()) * jax.process_count()
                 counts = self._step(params, batch_stats, parallel.put_batch(batch, experiment.mesh))
                 # One batch behind: the device computes while the host adds up.
                 total = total if pending is None else total.merge(pending.to_host())
@@ -110,15 +110,13 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
         workdir.check(directory, experiment.config)
     path = Path(named) if named else directory
     abstract = experiment.states.abstract
-    averaged_or_plain = "ema" if experiment.states.ema else "params"
-    like = {averaged_or_plain: abstract.params, "batch_stats": abstract.batch_stats}
+    like = (abstract.params, abstract.batch_stats)
     experiment.check_metadata(checkpoints.load_weights(path, names=())[1])
-    weights, meta = checkpoints.load_weights(path, names=tuple(like), like=like)
+    *weights, meta = checkpoints.load_model(path, like=like)
 
     evaluate = Evaluator(experiment)
     start = time.monotonic()
-    placed = jax.device_put(weights, jax.tree.map(lambda array: array.sharding, like))
-    evaluation = evaluate(placed[averaged_or_plain], placed["batch_stats"])
+    evaluation = evaluate(*jax.device_put(tuple(weights), jax.tree.map(lambda array: array.sharding, like)))
     seconds = time.monotonic() - start
     result = make_result(
         experiment,

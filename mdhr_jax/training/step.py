@@ -152,11 +152,14 @@ def eval_step(
     """Counts of one batch of evaluation windows; a pure function, to be jitted.
 
     Args:
-        batch: ``frames`` uint8 (B, T, L, L, 3) and ``labels`` int8 (B, T, N), -1 in padded frames.
+        batch: ``frames`` uint8 (B, T, L, L, 3), ``labels`` int8 (B, T, N), ``frame_valid`` bool (B, T),
+            False in padded frames.
     """
     clips = resize_clips(batch["frames"], image_size=image_size, dtype=jnp.dtype(model.config.dtype))
     output = model.predict(params, batch_stats, clips)
-    return EvalCounts.from_model_output(scores=output.scores, labels=batch["labels"])
+    return EvalCounts.from_model_output(
+        scores=output.scores, labels=batch["labels"], valid=batch["frame_valid"]
+    )
 
 
 def jit_train_step(

@@ -169,9 +169,10 @@ def test_evaluation_takes_every_window_once_and_fills_the_last_batch(data_dir):
     assert len(windows) == 15
     assert {batch["frames"].shape for batch in batches} == {(4, 16, 128, 128, 3)}
     seen = np.concatenate([batch["window"] for batch in batches])
-    valid = np.concatenate([batch["window_valid"] for batch in batches])
+    valid = np.concatenate([batch["frame_valid"] for batch in batches])
     np.testing.assert_array_equal(seen, [*range(15), -1])
-    np.testing.assert_array_equal(valid, [True] * 15 + [False])
+    np.testing.assert_array_equal(valid.sum(1), [*windows[:, 2], 0])
+    assert np.all(valid[:, :-1] >= valid[:, 1:])
     labels = np.concatenate([batch["labels"] for batch in batches])
     frames = np.concatenate([batch["frames"] for batch in batches])
     assert np.all(labels[15] == facs.UNKNOWN)

@@ -169,6 +169,7 @@ def test_steps_export_for_every_platform(platform):
         return eval_step(tiny.model(config), tiny.SIZE, params, stats, batch)
 
     batch = {name: tiny.batch()[name] for name in ("frames", "labels")}
+    batch["frame_valid"] = np.ones(batch["labels"].shape[:2], bool)
     exported = export.export(jax.jit(evaluate), platforms=[platform])(state.params, state.batch_stats, batch)
     assert exported.platforms == (platform,)
 
@@ -177,8 +178,16 @@ def test_evaluation_counts_known_frames_of_every_au():
     config = tiny.config()
     params, stats = tiny.weights(config)
     batch = tiny.batch()
-    batch["labels"][0, 1:] = facs.UNKNOWN
-    counts = jax.jit(lambda b: eval_step(tiny.model(config), tiny.SIZE, params, stats, b))(batch).overall
-    total = counts.tp + counts.fp + counts.fn + counts.tn
-    assert total.tolist() == [8 * 4 - 3] * 12
-    assert (counts.tp + counts.fn).tolist() == (batch["labels"] == 1).sum((0, 1)).tolist()
+    labels = batch["labels"]
+    labels[:, 0], labels[:, 1] = 0, 1  # every AU changes in every window
+    batch["frame_valid"] = np.ones(labels.shape[:2], bool)
+    labels[0, 3:], batch["frame_valid"][0, 3:] = facs.UNKNOWN, False  # a window that ends early
+    labels[1, 2] = facs.UNKNOWN  # a frame without any label in a full window
+    counts = jax.jit(lambda b: eval_step(tiny.model(config), tiny.SIZE, params, stats, b))(batch)
+
+    def frames(counted):
+        return (counted.tp + counted.fp + counted.fn + counted.tn).tolist()
+
+    assert frames(counts.overall) == [8 * 4 - 2] * 12
+    assert frames(counts.changing) == [7 * 4 - 1] * 12
+    assert (counts.overall.tp + counts.overall.fn).tolist() == (labels == 1).sum((0, 1)).tolist()
