@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 from google.protobuf import json_format
 from jaxtyping import Float, Int, Int8, Int32, UInt8
 from PIL import Image
@@ -207,20 +206,9 @@ class ClipRecords:
         return np.asarray(positives), np.asarray(known)
 
     def rates(self) -> Float[np.ndarray, "N"]:
-        """Share of the known frames in which each AU is present, over these parts (float64).
-
-        An AU that is never present counts as present once, so that its rate can be divided by.
-        """
+        """Share of the known frames in which each AU is present, over these parts (float64)."""
         positives, known = self.counts()
-        never = [name for name, count in zip(self.au_set.au_names, positives, strict=True) if not count]
-        if never:
-            logging.warning(
-                "%s is never present in %s of %s; its weight is that of one present frame",
-                ", ".join(never),
-                "+".join(self.parts),
-                self.directory,
-            )
-        return np.maximum(positives, 1) / np.maximum(known, 1)
+        return positives / np.maximum(known, 1)
 
 
 def _decode(jpeg: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:

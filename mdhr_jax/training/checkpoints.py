@@ -14,6 +14,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +30,7 @@ from orbax.checkpoint import checkpoint_managers
 _STATE, _META, _METRICS = "state", "meta", "metrics"
 _DISCARDED = "discarded"
 _F1 = "f1_mean"
-_WEIGHTS = ("params", "batch_stats")
+_PARAMS, _AVERAGED, _BATCH_STATS = "params", "ema", "batch_stats"  # fields of the train state
 _MAX_LISTED = 5
 
 # What Orbax and TensorStore raise when files are missing, damaged or cannot be written.
@@ -129,6 +130,8 @@ class Checkpoints:
         self.wait()
         self._bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(plain))
         with self._reporting(f"checkpoint of step {step}"):
+            if _own_bytes(plain) > shutil.disk_usage(self.directory).free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if step in self._manager.all_steps():
                 if not force:
                     self._add_metrics(step, metrics)
@@ -290,7 +293,7 @@ class Checkpoints:
 def load_weights(
     path: str | os.PathLike[str],
     *,
-    names: Sequence[str] = _WEIGHTS,
+    names: Sequence[str] = (_PARAMS, _BATCH_STATS),
     like: Mapping[str, PyTree] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads only some entries of a checkpoint's state, as NumPy arrays, touching nothing on disk.
@@ -328,6 +331,30 @@ def load_weights(
     else:
         weights = _read_tree(step_path, _nest(wanted), partial=True)
     return weights, _read_meta(step_path)
+
+
+def load_model(
+    path: str | os.PathLike[str], *, like: tuple[PyTree, PyTree] | None = None
+) -> tuple[PyTree, PyTree, dict[str, Any]]:
+    """Reads the parameters that a checkpoint was evaluated with, and its batch statistics.
+
+    Args:
+        path: see `load_weights`.
+        like: structures of both, checked in shape and type.
+
+    Returns:
+        Parameters (averaged ones where the run kept an average), batch statistics and the meta data.
+
+    Raises:
+        FileNotFoundError, ValueError, CheckpointError: see `load_weights`.
+    """
+    _quiet_orbax()
+    step_path = _find_step(Path(path).absolute())
+    averaged = any(leaf[0] == _AVERAGED for leaf in _stored_leaves(step_path))
+    params = _AVERAGED if averaged else _PARAMS
+    structures = None if like is None else {params: like[0], _BATCH_STATS: like[1]}
+    weights, meta = load_weights(step_path, names=(params, _BATCH_STATS), like=structures)
+    return weights[params], weights[_BATCH_STATS], meta
 
 
 def check_meta(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -506,6 +533,17 @@ def _is_full(error: BaseException) -> bool:
     return number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
 
 
+def _own_bytes(state: PyTree) -> int:
+    """Bytes that this process writes of a state: each shard is written by one of its holders."""
+    shards = 0
+    for leaf in jax.tree.leaves(state):
+        if isinstance(leaf, jax.Array):
+            shards += sum(shard.data.nbytes for shard in leaf.addressable_shards if shard.replica_id == 0)
+        else:
+            shards += leaf.nbytes
+    return shards
+
+
 def _mib(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
 
@@ -523,5 +561,15 @@ class _OrbaxFilter(logging.Filter):
 
 def _quiet_orbax() -> None:
     logger = logging.getLogger("absl")
-    if not any(isinstance(known, _OrbaxFilter) for known in logger.filters):
-        logger.addFilter(_OrbaxFilter())
+    if any(isinstance(known, _OrbaxFilter) for known in logger.filters):
+        return
+    logger.addFilter(_OrbaxFilter())
+    other = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        # Where one of several reads or writes fails, TensorStore tells of each of the others to Orbax's event
+        # loop, which has closed by then.
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            other(unraisable)
+
+    sys.unraisablehook = hook

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from mdhr_jax import hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
@@ -47,7 +48,7 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
     saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
     with StopRequest() as stop, saved as checkpoints:
         start = _restore(experiment, checkpoints) or _Start(
-            weights.load_initial(config, experiment.states.create(config.seed))
+            weights.load_initial(experiment, experiment.states.create(config.seed))
         )
         with RunLog(
             directory,
@@ -59,10 +60,8 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
             run = _Run(experiment, checkpoints, log, stop, start)
             run.until_stopped()
         if run.step < experiment.total_steps or run.evaluation is None:
-            announce(
-                f"told to stop: saved after step {run.step} of {experiment.total_steps}; "
-                "the same command continues"
-            )
+            saved_text = f"saved after step {run.step}" if run.step else "before the first step"
+            announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
             return None
         return _write_result(experiment, checkpoints, directory)
 
@@ -203,7 +202,7 @@ class _Run:
         placed = parallel.put_batch(batch, self.experiment.mesh)
         first = self.step_flops is None
         if first:
-            self.step_flops = _flops_of(self.train_step, self.state, placed)
+            self.step_flops = _flops_of(self.experiment.config, self.train_step, self.state, placed)
         self.state, metrics = self.train_step(self.state, placed)
         self.meter.add(metrics)
         self.step += 1
@@ -224,10 +223,11 @@ class _Run:
             "epoch": self.experiment.position(self.step) / self.experiment.stream.clips_per_epoch,
             "frames_per_second": frames_per_second,
         }
+        config = self.experiment.config
         note = f"loss {means['loss']:.4f}, {frames_per_second:.0f} frames/s"
-        peak = hardware.peak_flops(jax.devices()[0].device_kind)
+        peak = _peak_flops(config)
         if peak is not None and self.step_flops:
-            frames = self.experiment.config.train.batch_size * self.experiment.config.data.clip_length
+            frames = config.train.batch_size * config.data.clip_length
             flops_per_second = self.step_flops / frames * frames_per_second
             values["share_of_peak_flops"] = flops_per_second / (peak * jax.device_count())
             note += f", {values['share_of_peak_flops']:.1%} of peak FLOP/s"
@@ -237,7 +237,10 @@ class _Run:
 
 def _make_train_step(experiment: Experiment) -> TrainStep:
     config = experiment.config
-    class_weights = weights_from_rates(experiment.train_records.rates(), experiment.au_set.au_names)
+    rates = experiment.train_records.rates()
+    if never := [name for name, rate in zip(experiment.au_set.au_names, rates, strict=True) if not rate]:
+        announce(f"warning: {', '.join(never)} never present in the training videos; it cannot be learnt")
+    class_weights = weights_from_rates(rates)
     options = StepOptions(
         image_size=config.data.image_size,
         crop_margin=config.data.crop_margin,
@@ -250,9 +253,14 @@ def _make_train_step(experiment: Experiment) -> TrainStep:
     return jit_train_step(experiment.model, states.optimizer, options, experiment.mesh, states.shardings)
 
 
-def _flops_of(step: TrainStep, *arguments: Any) -> float:
+def _peak_flops(config: ConfigDict) -> float | None:
+    return hardware.peak_flops(jax.devices()[0].device_kind, config.model.dtype)
+
+
+def _flops_of(config: ConfigDict, step: TrainStep, *arguments: Any) -> float:
     """FLOPs of one step over all devices, as XLA counts them; 0 where the device's peak is not known."""
-    if hardware.peak_flops(jax.devices()[0].device_kind) is None:
+    if _peak_flops(config) is None:
         return 0.0
     cost = jax.jit(step).lower(*arguments).cost_analysis() or {}
-    return float(cost.get("flops", 0.0))
+    # XLA counts the loop over micro-batches as one round; next to its rounds the rest is nothing.
+    return float(cost.get("flops", 0.0)) * config.train.accumulate

@@ -202,26 +202,21 @@ def encode_region_labels(au_set: facs.AUSet, labels: Integer[Array, "*batch N"])
     return jnp.stack(codes, axis=-1).astype(jnp.int32)
 
 
-def weights_from_rates(rates: Float[np.ndarray, " N"], au_names: tuple[str, ...]) -> Float[np.ndarray, " N"]:
-    """Loss weights ``w_n = (1/rate_n) / sum_j(1/rate_j) * N``.
+def weights_from_rates(rates: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+    """Loss weights ``w_n = (1/rate_n) / sum_j(1/rate_j) * N`` over the AUs that occur.
+
+    An AU that never occurs has no such weight. It gets 1, the mean of the others: its frames can only
+    teach that it is absent, and the weights of the others are as if it did not exist.
 
     Args:
-        rates: share of the training fold's known frames in which each AU is present, in (0, 1].
-        au_names: names for the error text.
+        rates: share of the training fold's known frames in which each AU is present, in [0, 1].
 
     Returns:
         float64 weights with mean 1.
-
-    Raises:
-        ValueError: an AU never occurs, which leaves its weight undefined.
     """
     rates = np.asarray(rates, np.float64)
-    absent = [name for name, rate in zip(au_names, rates, strict=True) if not 0 < rate <= 1]
-    if absent:
-        raise ValueError(
-            f"rates of {', '.join(absent)} are outside (0, 1] in the training labels: {rates.tolist()}; "
-            "loss weights need every AU to occur at least once. Give the weights in the config instead, "
-            "or train on data in which they occur"
-        )
-    inverse = 1 / rates
-    return inverse / inverse.sum() * len(rates)
+    occurs = rates > 0
+    weights = np.ones_like(rates)
+    inverse = 1 / rates[occurs]
+    weights[occurs] = inverse / inverse.sum() * len(inverse)
+    return weights

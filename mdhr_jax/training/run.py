@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
-from mdhr_jax.training import weights
+from mdhr_jax.training import weights, workdir
 from mdhr_jax.training.evaluate import evaluate_checkpoint
 from mdhr_jax.training.experiment import open_experiment
 from mdhr_jax.training.loop import train
@@ -33,7 +33,8 @@ def run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | No
     experiment = open_experiment(config)
     if config.mode == "eval":
         return evaluate_checkpoint(experiment, directory)
-    weights.check_config(config)
+    if not workdir.holds_run(directory):  # A run that goes on has its weights.
+        weights.check_config(config)
     return train(experiment, directory)
 
 
@@ -56,5 +57,11 @@ def generate(config: ConfigDict) -> None:
     command = [sys.executable, "-m", "mdhr_jax.data.synthetic"]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    if subprocess.run(command, check=False).returncode:
+    with subprocess.Popen(command) as process:
+        try:
+            failed = process.wait()
+        except KeyboardInterrupt:
+            process.wait()  # Ctrl-C reaches it too; it then removes what it has half written.
+            raise
+    if failed:
         raise RuntimeError(f"the synthetic data set could not be made with: {' '.join(command[1:])}")

@@ -10,18 +10,21 @@ from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
 from mdhr_jax.models.functional import Arrays
+from mdhr_jax.progress import announce
 from mdhr_jax.training import checkpoints
+from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.state import TrainState
 
 _BACKBONE = "backbone."
 _MAX_LISTED = 5
+_WITHOUT_MEANING = ("dtype", "param_dtype", "drop_path", "dense_graph")  # for the weights of a model
 
 
 def check_config(config: ConfigDict) -> None:
     """Refuses a config that leaves open which weights to start from.
 
     Raises:
-        ValueError: `model.pretrained` is empty and no other weights are named.
+        ValueError: neither or both of `model.pretrained` and `model.init_from` name weights.
         FileNotFoundError: a path does not exist.
     """
     pretrained, init_from = config.model.pretrained, config.model.init_from
@@ -34,31 +37,60 @@ def check_config(config: ConfigDict) -> None:
             "  then add --config.model.pretrained=DIR; or train from random weights with "
             f"--config.model.pretrained={config_lib.SCRATCH}"
         )
+    if init_from and pretrained not in ("", config_lib.SCRATCH):
+        raise ValueError(
+            f"config.model.init_from={init_from} replaces the whole model, so that config.model.pretrained="
+            f"{pretrained} would have no effect; name one of them"
+        )
     for key, path in (("pretrained", pretrained), ("init_from", init_from)):
         if path and path != config_lib.SCRATCH and not Path(path).exists():
             raise FileNotFoundError(f"config.model.{key} names {path}, which does not exist")
 
 
-def load_initial(config: ConfigDict, state: TrainState) -> TrainState:
+def load_initial(experiment: Experiment, state: TrainState) -> TrainState:
     """Puts the weights that the config names into a fresh state.
 
     `model.init_from` replaces all parameters and statistics, `model.pretrained` those of the backbone.
+    Where the weights' run kept an average of its parameters, that is what is taken.
 
     Raises:
-        ValueError: the file's arrays are not those of this model; the first differences are named.
+        ValueError: the weights are of other AUs or of another model; the first differences are named.
         FileNotFoundError: there is no checkpoint at the path.
     """
-    if config.model.init_from:
-        return _replace(state, config.model.init_from, prefix="")
-    if config.model.pretrained != config_lib.SCRATCH:
-        return _replace(state, config.model.pretrained, prefix=_BACKBONE)
+    model = experiment.config.model
+    if model.init_from:
+        meta = checkpoints.load_weights(model.init_from, names=())[1]
+        _check_model(meta, experiment.identity(), model.init_from)
+        return _replace(state, model.init_from, prefix="")
+    if model.pretrained != config_lib.SCRATCH:
+        return _replace(state, model.pretrained, prefix=_BACKBONE)
     return state
 
 
+def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str) -> None:
+    """Refuses the weights of a model that means something else, and says where they may spoil a result."""
+    checkpoints.check_meta(_meaning(meta), _meaning(identity))
+    if meta["dataset"] == identity["dataset"] and meta["fold"] not in (None, identity["fold"]):
+        announce(
+            f"warning: {path} was trained on fold {meta['fold']}; this run tests on fold {identity['fold']}, "
+            "whose test subjects those weights have seen"
+        )
+    if meta["crop_recipe"] != identity["crop_recipe"]:
+        announce(
+            f"warning: {path} was trained on faces cut out as {meta['crop_recipe']}, this run's are cut out "
+            f"as {identity['crop_recipe']}"
+        )
+
+
+def _meaning(meta: Mapping[str, Any]) -> dict[str, Any]:
+    model = {key: value for key, value in meta["model"].items() if key not in _WITHOUT_MEANING}
+    return {"au_names": meta["au_names"], "model": model}
+
+
 def _replace(state: TrainState, path: str, *, prefix: str) -> TrainState:
-    loaded, _ = checkpoints.load_weights(path)
-    params = _merge(state.params, loaded["params"], path, prefix)
-    batch_stats = _merge(state.batch_stats, loaded["batch_stats"], path, prefix)
+    loaded_params, loaded_stats, _ = checkpoints.load_model(path)
+    params = _merge(state.params, loaded_params, path, prefix)
+    batch_stats = _merge(state.batch_stats, loaded_stats, path, prefix)
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
     return TrainState(state.step, params, batch_stats, state.opt_state, state.rng, ema)
 

@@ -179,7 +179,12 @@ def test_region_labels_are_those_of_the_table(au_set):
 
 
 def test_weights_are_inverse_rates_with_mean_one():
-    weights = losses.weights_from_rates(np.array([0.5, 0.25, 0.1]), ("AU1", "AU2", "AU4"))
+    weights = losses.weights_from_rates(np.array([0.5, 0.25, 0.1]))
     np.testing.assert_allclose(weights, np.array([2, 4, 10]) / 16 * 3, rtol=1e-15)
-    with pytest.raises(ValueError, match="AU2"):
-        losses.weights_from_rates(np.array([0.5, 0.0, 0.1]), ("AU1", "AU2", "AU4"))
+
+
+def test_an_au_that_never_occurs_leaves_the_weights_of_the_others():
+    weights = losses.weights_from_rates(np.array([0.5, 0.0, 0.25, 0.1, 0.0]))
+    np.testing.assert_allclose(weights[[0, 2, 3]], losses.weights_from_rates(np.array([0.5, 0.25, 0.1])))
+    assert weights[[1, 4]].tolist() == [1, 1]
+    assert losses.weights_from_rates(np.zeros(3)).tolist() == [1, 1, 1]
