@@ -1,11 +1,12 @@
 """Trains or evaluates MDHR: ``python -m mdhr_jax.main --config configs/quickstart.py``."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -16,6 +17,7 @@ _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an er
 
 FAILED = 1
 USAGE_ERROR = 2
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,6 +25,8 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1 or _CONFIG.value is None:
         found = f"unexpected: {' '.join(argv[1:])}" if len(argv) > 1 else "--config is missing"
         return _complain(f"{found}; try: --config configs/quickstart.py", USAGE_ERROR)
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     config = _CONFIG.value
     if config.debug.deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
@@ -33,6 +37,8 @@ def main(argv: Sequence[str]) -> int:
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
         outcome = run.run(config, directory)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on from what is saved", INTERRUPTED)
     except (ValueError, OSError, RuntimeError) as error:
         if _TRACEBACK.value:
             raise

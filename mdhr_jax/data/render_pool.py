@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -80,7 +81,8 @@ def _render_one(render: Render, spec: Any, video: Any) -> EncodedVideo:
 
 
 def _end_with_parent() -> None:
-    """Without this a worker whose parent was killed would wait for work for ever."""
+    """A worker ends with its parent: when that is killed, and quietly on Ctrl-C, which reaches both."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait() -> None:
         parent = multiprocessing.parent_process()

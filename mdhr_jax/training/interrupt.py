@@ -4,20 +4,24 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
+from mdhr_jax.progress import announce
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class StopRequest:
-    """Turns SIGTERM into a flag while it is entered.
+    """Turns SIGTERM and Ctrl-C into a flag while it is entered; a second Ctrl-C stops at once.
 
     Attributes:
-        received: whether the signal came.
+        received: whether a signal came.
     """
 
     def __init__(self) -> None:
         self.received = False
-        self._previous: Any = None
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequest":
-        self._previous = signal.signal(signal.SIGTERM, self._receive)
+        self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
         return self
 
     def __exit__(
@@ -26,7 +30,11 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = True
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
+            announce("\nstopping after this step; Ctrl-C again stops at once and loses what is not saved")

@@ -1,6 +1,7 @@
 """Writes synthetic data sets and contact sheets: ``python -m mdhr_jax.data.synthetic --help``."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,10 +74,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code: 0, or 2 after a message about a user's mistake."""
+    """Runs the command line; returns the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
