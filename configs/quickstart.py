@@ -18,7 +18,7 @@ def get_config(argument: str | None = None) -> ConfigDict:
             "like": "bp4d",
             "preset": "easy",
             "seed": 0,
-            "subjects": 36,
+            "subjects": 54,
             "videos": 2,
             "frames": 64,
         }
@@ -30,9 +30,9 @@ def get_config(argument: str | None = None) -> ConfigDict:
     # Random initial weights learn slowly from faces that the crop moves far and colours strongly.
     config.data.crop_margin = 6
     config.data.jitter = 0.2
-    config.train.epochs = 160
+    config.train.epochs = 107
     config.train.learning_rate = 2e-3
-    config.eval.every_epochs = 80
+    config.eval.every_epochs = 54
     config.log.every_steps = 20
     config.log.tensorboard = False
     config.data.dir = ""
