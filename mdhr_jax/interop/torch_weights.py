@@ -28,7 +28,15 @@ Arrays = Mapping[str, Any]
 
 
 class WeightsError(ValueError):
-    """A set of weights does not fit; the message lists everything that is wrong with it."""
+    """A set of weights cannot be used; the message lists everything that is wrong with it.
+
+    Attributes:
+        problems: how many names are missing, unexpected or of other shapes.
+    """
+
+    def __init__(self, message: str, problems: int = 0):
+        super().__init__(message)
+        self.problems = problems
 
 
 def reference_config(
@@ -172,7 +180,8 @@ def arrays_from_torch(state_dict: Mapping[str, Any], expected: Arrays, au_set: f
                 misshapen.append(f"{', '.join(source.names)}: counts differ, expected one of all")
     unexpected = [name for name in tensors if name not in wanted and not names.is_constant(name)]
     if missing or unexpected or misshapen:
-        raise WeightsError(_complaint(missing, unexpected, misshapen))
+        problems = len(missing) + len(unexpected) + len(misshapen)
+        raise WeightsError(_complaint(missing, unexpected, misshapen), problems)
     return found
 
 

@@ -343,18 +343,20 @@ def load_model(
         like: structures of both, checked in shape and type.
 
     Returns:
-        Parameters (averaged ones where the run kept an average), batch statistics and the meta data.
+        Parameters (averaged ones where the run kept an average), batch statistics (none in a model without
+        batch normalisation) and the meta data.
 
     Raises:
         FileNotFoundError, ValueError, CheckpointError: see `load_weights`.
     """
     _quiet_orbax()
     step_path = _find_step(Path(path).absolute())
-    averaged = any(leaf[0] == _AVERAGED for leaf in _stored_leaves(step_path))
-    params = _AVERAGED if averaged else _PARAMS
+    stored = {leaf[0] for leaf in _stored_leaves(step_path)}
+    params = _AVERAGED if _AVERAGED in stored else _PARAMS
+    names = (params, _BATCH_STATS) if _BATCH_STATS in stored else (params,)
     structures = None if like is None else {params: like[0], _BATCH_STATS: like[1]}
-    weights, meta = load_weights(step_path, names=(params, _BATCH_STATS), like=structures)
-    return weights[params], weights[_BATCH_STATS], meta
+    weights, meta = load_weights(step_path, names=names, like=structures)
+    return weights[params], weights.get(_BATCH_STATS, {}), meta
 
 
 def check_meta(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from mdhr_jax.data.clips import ClipStream
 from mdhr_jax.data.loader import steps_total
 from mdhr_jax.data.records import ClipRecords, open_dataset
 from mdhr_jax.models.functional import FunctionalModel
+from mdhr_jax.progress import announce
 from mdhr_jax.training import checkpoints
 from mdhr_jax.training.optimizer import make_optimizer, make_schedule
 from mdhr_jax.training.state import StateFactory
@@ -27,6 +28,8 @@ from mdhr_jax.training.state import StateFactory
 PROTOCOL = "paper"
 """How checkpoints are chosen: by mean F1 on the test fold, threshold 0.5, as the reference does."""
 
+# Fields of the model's config that its weights do not depend on.
+_WITHOUT_MEANING = ("pretrained", "init_from", "dtype", "dense_graph", "drop_path")
 _VERSIONED = ("jax", "flax", "optax", "numpy")
 
 
@@ -83,12 +86,8 @@ class Experiment:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint's meta data must say for its weights to mean what this experiment means."""
-        return {
-            "dataset": self.au_set.name,
-            "au_names": list(self.au_set.au_names),
+        return describe_model(self.config) | {
             "fold": self.config.fold,
-            "model": config_lib.as_json(self.config)["model"]
-            | {"backbone": self.model.config.backbone, "pretrained": None, "init_from": None},
             "image_size": self.config.data.image_size,
             "clip_length": self.config.data.clip_length,
             "crop_recipe": self.test_records.crop_recipe,
@@ -101,19 +100,37 @@ class Experiment:
             "config_hash": config_lib.config_hash(self.config),
             "data_fingerprint": self.train_records.fingerprint,
             "protocol": PROTOCOL,
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def check_metadata(self, meta: dict[str, Any]) -> None:
-        """Refuses a checkpoint made for something else.
+        """Refuses a checkpoint made for something else; what the checkpoint does not know is told.
 
         Raises:
             ValueError: naming every differing field.
         """
-        checkpoints.check_meta(meta, self.identity())
+        unknown = sorted(name for name in self.identity() if name in meta and meta[name] is None)
+        if unknown:
+            announce(f"warning: the checkpoint does not say its {', '.join(unknown)}; taken to be this run's")
+        known = {name: value for name, value in self.identity().items() if name not in unknown}
+        checkpoints.check_meta(meta, known)
 
 
-def _versions() -> dict[str, str]:
+def describe_model(config: ConfigDict) -> dict[str, Any]:
+    """What the weights of a config's model mean: ``dataset``, ``au_names`` and the fields of ``model``."""
+    au_set = facs.get(config.dataset)
+    fields = config_lib.as_json(config)["model"]
+    for name in _WITHOUT_MEANING:
+        del fields[name]
+    return {
+        "dataset": au_set.name,
+        "au_names": list(au_set.au_names),
+        "model": fields | {"backbone": config_lib.model_config(config).backbone},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of this project, the libraries that computed, Python and the device."""
     libraries = {name: importlib.metadata.version(name) for name in _VERSIONED}
     return {
         "mdhr_jax": __version__,

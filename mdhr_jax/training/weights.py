@@ -17,7 +17,6 @@ from mdhr_jax.training.state import TrainState
 
 _BACKBONE = "backbone."
 _MAX_LISTED = 5
-_WITHOUT_MEANING = ("dtype", "param_dtype", "drop_path", "dense_graph")  # for the weights of a model
 
 
 def check_config(config: ConfigDict) -> None:
@@ -68,23 +67,22 @@ def load_initial(experiment: Experiment, state: TrainState) -> TrainState:
 
 
 def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str) -> None:
-    """Refuses the weights of a model that means something else, and says where they may spoil a result."""
-    checkpoints.check_meta(_meaning(meta), _meaning(identity))
+    """Refuses the weights of a model that means something else, and says where they may spoil a result.
+
+    Raises:
+        ValueError: naming every differing field.
+    """
+    checkpoints.check_meta(meta, {name: identity[name] for name in ("au_names", "model")})
     if meta["dataset"] == identity["dataset"] and meta["fold"] not in (None, identity["fold"]):
         announce(
             f"warning: {path} was trained on fold {meta['fold']}; this run tests on fold {identity['fold']}, "
-            "whose test subjects those weights have seen"
+            "whose subjects those weights have seen"
         )
-    if meta["crop_recipe"] != identity["crop_recipe"]:
+    if meta["crop_recipe"] not in (None, identity["crop_recipe"]):
         announce(
             f"warning: {path} was trained on faces cut out as {meta['crop_recipe']}, this run's are cut out "
             f"as {identity['crop_recipe']}"
         )
-
-
-def _meaning(meta: Mapping[str, Any]) -> dict[str, Any]:
-    model = {key: value for key, value in meta["model"].items() if key not in _WITHOUT_MEANING}
-    return {"au_names": meta["au_names"], "model": model}
 
 
 def _replace(state: TrainState, path: str, *, prefix: str) -> TrainState:

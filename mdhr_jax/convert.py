@@ -1,0 +1,92 @@
+"""Converts weights: ``python -m mdhr_jax.convert SRC DST``.
+
+SRC is a checkpoint of the PyTorch reference, torchvision's ResNet or the official Swin release (``.pth``
+or ``.safetensors``), or a checkpoint of this project (a directory). DST ending in ``.pth`` or
+``.safetensors`` gets PyTorch's names; anything else becomes a directory that ``--config.model.pretrained``,
+``--config.model.init_from`` and ``--config.eval.checkpoint`` take.
+"""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mdhr_jax.interop import conversion, files
+
+_FORMATS = {"torch": (".pth", ".pt", ".bin"), "safetensors": (files.SAFETENSORS,)}
+FAILED = 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mdhr_jax.convert",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="SRC", type=Path, help="file or checkpoint directory to read")
+    parser.add_argument("target", metavar="DST", type=Path, help="file or directory to write")
+    parser.add_argument("--dataset", help="AUs of SRC: bp4d or disfa; by default what fits")
+    parser.add_argument("--backbone", help=f"one of {', '.join(conversion.BACKBONES)}; by default what fits")
+    parser.add_argument("--neighbors", type=int, help="k of SRC, which a file of others does not tell (5)")
+    parser.add_argument("--fold", type=int, choices=(1, 2, 3), help="fold that SRC was trained on")
+    parser.add_argument("--to", choices=("orbax", *_FORMATS), help="format; by default by the name of DST")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """Converts, and says what was done.
+
+    Raises:
+        ValueError, OSError, RuntimeError, ImportError: with what is wrong; nothing is written then.
+    """
+    source, target = arguments.source, arguments.target
+    target_format = arguments.to or _format_of(target)
+    suffixes = _FORMATS.get(target_format)
+    if suffixes is not None and target.suffix not in suffixes:
+        raise ValueError(
+            f"--to {target_format} needs a DST ending in {' or '.join(suffixes)}, found {target}"
+        )
+    if target.exists():
+        raise FileExistsError(f"{target} exists already; name another DST, or remove it")
+    if source.is_dir():
+        weights = conversion.read_checkpoint(source)
+        origin = {"checkpoint": str(source)}
+    else:
+        tensors, info = files.read_tensors(source)
+        neighbors = arguments.neighbors or int(info.get("num_neighbors", 5))
+        weights = conversion.from_tensors(
+            tensors, dataset=arguments.dataset, backbone=arguments.backbone, num_neighbors=neighbors
+        )
+        origin = {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    lines = [f"{source}: {weights.title}"]
+    if weights.dropped:
+        lines.append(f"left out, as the model has no use for them: {', '.join(weights.dropped)}")
+    if target_format == "orbax":
+        conversion.write_checkpoint(target, weights, origin, arguments.fold)
+        option = "init_from" if weights.whole else "pretrained"
+        lines.append(f"written to {target}; use it with --config.model.{option}={target}")
+    else:
+        converted, info = conversion.to_tensors(weights)
+        files.write_tensors(target, converted, info)
+        lines.append(f"written to {target}: {len(converted)} tensors")
+    return "\n".join(lines)
+
+
+def _format_of(target: Path) -> str:
+    return next((name for name, suffixes in _FORMATS.items() if target.suffix in suffixes), "orbax")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        print(run(arguments))
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

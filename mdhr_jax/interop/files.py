@@ -1,0 +1,125 @@
+"""Files of tensors by name: PyTorch's ``.pth`` and ``.safetensors``.
+
+PyTorch and safetensors are imported here only, when a file of theirs is read or written.
+"""
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdhr_jax.interop.torch_weights import Tensors, WeightsError, as_numpy, plain_names
+
+SAFETENSORS = ".safetensors"
+_INFO = "mdhr_jax"
+_EXTRA = "it comes with: pip install -e '.[torch]'"
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Reads a file of either kind.
+
+    Nothing but tensors and plain containers is unpickled, so that no code in a file can run.
+
+    Returns:
+        Tensors by name, and what `write_tensors` noted about them (nothing in files of others).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: it is damaged, holds other objects than tensors, or no tensors.
+        ImportError: the library for the file is not installed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.suffix == SAFETENSORS:
+        return _read_safetensors(path)
+    return _read_torch(path)
+
+
+def _read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    try:
+        from safetensors import SafetensorError, safe_open  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(f"reading {path} needs safetensors; {_EXTRA}") from error
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _read_torch(path: Path) -> tuple[Tensors, dict[str, str]]:
+    torch = _import_torch(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
+            raise WeightsError(
+                f"{path} holds Python objects besides tensors, which could run code when they are read; "
+                "it was not read. Save its state_dict alone with torch.save"
+            ) from error
+        raise WeightsError(f"{path} is not a PyTorch file: {_first_line(error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"{path} is damaged or not a PyTorch file ({_first_line(error)}); copy or download it again"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"{path} holds a {type(content).__name__}; expected tensors by name")
+    info = content.get(_INFO, {})
+    return {name: as_numpy(tensor) for name, tensor in plain_names(content).items()}, dict(info)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], info: Mapping[str, str]) -> None:
+    """Writes a file, whole or not at all; its suffix says of which kind.
+
+    A ``.pth`` file holds the tensors under ``state_dict``, where the reference looks for them.
+
+    Args:
+        path: ends in ``.safetensors`` or in anything else for PyTorch.
+        tensors: by name.
+        info: short texts kept beside them.
+
+    Raises:
+        OSError: the file cannot be written.
+        ImportError: the library for the file is not installed.
+    """
+    if path.suffix == SAFETENSORS:
+        try:
+            from safetensors.numpy import save  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ImportError(f"writing {path} needs safetensors; {_EXTRA}") from error
+        with _replacing(path) as temporary:
+            temporary.write_bytes(save(dict(tensors), metadata={"format": "pt", **info}))
+        return
+    torch = _import_torch(path)
+    content = {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
+    with _replacing(path) as temporary:
+        torch.save({"state_dict": content, _INFO: dict(info)}, temporary)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside the path, which takes its place when all is written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _import_torch(path: Path) -> Any:
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(f"{path} needs PyTorch; {_EXTRA}") from error
+    return torch
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:200] or type(error).__name__
