@@ -76,6 +76,7 @@ def base() -> ConfigDict:
             "fusion": "adaptive",
             "edges": "cross_activated",
             "dense_graph": False,
+            "remat": False,  # Recompute backbone blocks in the backward pass: less memory, more time.
             "drop_path": config_dict.placeholder(float),  # The Swin backbone's own where absent.
             "dtype": "float32",
             "param_dtype": "float32",

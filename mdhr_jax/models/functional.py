@@ -34,6 +34,13 @@ def unflatten(arrays: Arrays) -> dict[Any, Any]:
     return tree
 
 
+def _shapes(state: nnx.State) -> dict[str, jax.ShapeDtypeStruct]:
+    return {
+        ".".join(map(str, path)): jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for path, leaf in nnx.to_flat_state(state)
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class FunctionalModel:
     """An MDHR network without its arrays.
@@ -43,11 +50,14 @@ class FunctionalModel:
     Attributes:
         config: what was built.
         train_graph, eval_graph: structure in training and in evaluation mode.
+        param_shapes, stat_shapes: shape and type of parameters and batch statistics, by dotted path.
     """
 
     config: MDHRConfig
     train_graph: nnx.GraphDef[MDHR]
     eval_graph: nnx.GraphDef[MDHR]
+    param_shapes: dict[str, jax.ShapeDtypeStruct] = dataclasses.field(compare=False)
+    stat_shapes: dict[str, jax.ShapeDtypeStruct] = dataclasses.field(compare=False)
 
     @staticmethod
     def create(config: MDHRConfig) -> "FunctionalModel":
@@ -57,10 +67,10 @@ class FunctionalModel:
             return MDHR(config, rngs=nnx.Rngs(params=jax.random.key(0)))
 
         model = nnx.eval_shape(build)
-        train_graph = nnx.split(model, nnx.Param, nnx.BatchStat)[0]
+        train_graph, params, stats = nnx.split(model, nnx.Param, nnx.BatchStat)
         model.eval()
         eval_graph = nnx.split(model, nnx.Param, nnx.BatchStat)[0]
-        return FunctionalModel(config, train_graph, eval_graph)
+        return FunctionalModel(config, train_graph, eval_graph, _shapes(params), _shapes(stats))
 
     def init(self, key: PRNGKeyArray) -> tuple[Arrays, Arrays]:
         """Initial parameters and batch statistics; a pure function of the key, to be jitted."""

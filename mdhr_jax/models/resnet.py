@@ -110,11 +110,17 @@ class ResidualBlock(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """Residual network without its classifier; the scales are the outputs of stages 1 to 4."""
+    """Residual network without its classifier; the scales are the outputs of stages 1 to 4.
+
+    Args:
+        config: size.
+        remat: computes the inside of each block again in the backward pass instead of keeping it.
+    """
 
     size_multiple = 32
 
-    def __init__(self, config: ResNetConfig, *, precision: Precision, rngs: nnx.Rngs):
+    def __init__(self, config: ResNetConfig, *, remat: bool = False, precision: Precision, rngs: nnx.Rngs):
+        self.remat = remat
         self.scale_width = config.scale_width
         kernel, stride, padding = (4, 4, 0) if config.patch_stem else (7, 2, 3)
         self.pooled_stem = not config.patch_stem
@@ -149,7 +155,7 @@ class ResNet(nnx.Module):
         scales = []
         for stage in self.stages:
             for block in stage:
-                x = block(x)
+                x = nnx.remat(ResidualBlock.__call__)(block, x) if self.remat else block(x)
             scales.append(x)
         return BackboneFeatures(tuple(scales), x)
 

@@ -187,6 +187,7 @@ class Swin(nnx.Module):
         config: size.
         last_scale: the fourth scale is the ``input`` of the last stage (the reference code, which
             takes the inputs of all four stages) or the ``output`` layer (the paper).
+        remat: computes the inside of each block again in the backward pass instead of keeping it.
     """
 
     size_multiple = 32 * WINDOW
@@ -196,11 +197,12 @@ class Swin(nnx.Module):
         config: SwinConfig,
         *,
         last_scale: Literal["input", "output"],
+        remat: bool = False,
         precision: Precision,
         rngs: nnx.Rngs,
     ):
         self.scale_width = config.width
-        self.last_scale = last_scale
+        self.last_scale, self.remat = last_scale, remat
         self.patch_embed = Conv(
             3,
             config.width,
@@ -241,7 +243,8 @@ class Swin(nnx.Module):
         for stage, blocks in enumerate(self.stages):
             scales.append(x)
             for block in blocks:
-                x = block(x, None if rng is None else jax.random.fold_in(rng, block_index))
+                key = None if rng is None else jax.random.fold_in(rng, block_index)
+                x = nnx.remat(SwinBlock.__call__)(block, x, key) if self.remat else block(x, key)
                 block_index += 1
             if stage < len(self.mergings):
                 x = self.mergings[stage](x)

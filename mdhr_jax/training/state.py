@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
 from mdhr_jax import parallel
-from mdhr_jax.models.functional import FunctionalModel
+from mdhr_jax.models.functional import Arrays, FunctionalModel
 
 
 @jax.tree_util.register_dataclass
@@ -61,7 +61,9 @@ class StateFactory:
     @functools.cached_property
     def abstract(self) -> TrainState:
         """Shapes, types and shardings of a state, for restoring into."""
-        shapes = jax.eval_shape(self._create, jax.random.key(0))
+        shapes = jax.eval_shape(
+            self._begin, self.model.param_shapes, self.model.stat_shapes, jax.random.key(0)
+        )
         shardings = parallel.state_shardings(shapes, self.mesh)
         return jax.tree.map(
             lambda array, sharding: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding),
@@ -80,12 +82,14 @@ class StateFactory:
 
     def _create(self, key: PRNGKeyArray) -> TrainState:
         init_key, step_key = jax.random.split(key)
-        params, batch_stats = self.model.init(init_key)
+        return self._begin(*self.model.init(init_key), step_key)
+
+    def _begin(self, params: Arrays, batch_stats: Arrays, rng: PRNGKeyArray) -> TrainState:
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             batch_stats=batch_stats,
             opt_state=self.optimizer.init(params),
-            rng=step_key,
+            rng=rng,
             ema=jax.tree.map(jnp.copy, params) if self.ema else None,
         )

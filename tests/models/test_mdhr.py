@@ -194,3 +194,25 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32():
     assert {a.dtype for a in tiny.shapes(config)[0].values()} == {jnp.dtype("float32")}
     assert {a.dtype for n, a in stats.items() if "num_batches" not in n} == {jnp.dtype("float32")}
     assert output.scores.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("tiny", 64), ("swin_tiny", 224)])
+def test_recomputing_blocks_changes_no_result(backbone, size):
+    def results(**changes):
+        config = tiny.config(backbone=backbone, **changes)
+        params, stats = tiny.weights(config)
+
+        def loss(params, clips):
+            output, new_stats = tiny.model(config).train(params, stats, clips, jax.random.key(1))
+            return jnp.sum(output.scores**2), new_stats
+
+        (value, new_stats), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(
+            params, tiny.clips(2, size, batch=1)
+        )
+        return {"value": value} | new_stats | grads
+
+    kept, recomputed = results(), results(remat=True)
+    assert kept.keys() == recomputed.keys()
+    for name, array in kept.items():
+        tolerance = 1e-4 * (1 + np.abs(array).max())
+        np.testing.assert_allclose(recomputed[name], array, atol=tolerance, err_msg=name)
