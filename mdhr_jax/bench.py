@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     options = commands.add_parser("memory", help="peak memory against videos and epochs")
     options.add_argument("--videos", type=int, nargs="+", default=[12, 48, 192])
-    options.add_argument("--epochs", type=int, nargs="+", default=[2, 8, 32])
+    options.add_argument("--epochs", type=int, nargs="+", default=[32, 128, 512])
     chosen = parser.parse_args(arguments)
     if not Path(_CONFIG).exists():
         print(f"error: {_CONFIG} is not here; run this from the clone of the project", file=sys.stderr)

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from mdhr_jax import config as config_lib
 from mdhr_jax import facs
 from mdhr_jax.interop import names
@@ -72,7 +70,7 @@ def from_tensors(
         WeightsError: they are neither, or not what was asked for; everything that is wrong is listed.
     """
     whole = any(name.startswith(names.BACKBONE) for name in tensors)
-    dropped = () if whole else tuple(name for name in tensors if name.startswith(_HEADS))
+    dropped = () if whole else tuple(sorted(name for name in tensors if name.startswith(_HEADS)))
     if not whole:
         tensors = {names.BACKBONE + name: tensor for name, tensor in tensors.items() if name not in dropped}
     datasets = [dataset] if dataset else list(_DATASETS if whole else _DATASETS[:1])
@@ -100,13 +98,13 @@ def from_tensors(
 
 
 def _shapes(config: MDHRConfig, whole: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    params, batch_stats = jax.eval_shape(FunctionalModel.create(config).init, jax.random.key(0))
+    model = FunctionalModel.create(config)
     prefix = "" if whole else _OUR_BACKBONE
 
     def chosen(part: Mapping[str, Any]) -> dict[str, Any]:
         return {path: spec for path, spec in part.items() if path.startswith(prefix)}
 
-    return chosen(params), chosen(batch_stats)
+    return chosen(model.param_shapes), chosen(model.stat_shapes)
 
 
 def to_tensors(weights: Weights) -> tuple[Tensors, dict[str, str]]:
@@ -143,7 +141,7 @@ def read_checkpoint(path: Path) -> Weights:
     params, batch_stats, meta = checkpoints.load_model(path)
     if "model" not in meta:
         return Weights(params, batch_stats, reference_config(_DATASETS[0], meta["backbone"]), whole=False)
-    fields = {name: value for name, value in meta["model"].items() if value is not None}
+    fields = meta["model"] | {"mfd_scales": tuple(meta["model"]["mfd_scales"])}
     return Weights(params, batch_stats, MDHRConfig(facs.get(meta["dataset"]), **fields), whole=True)
 
 

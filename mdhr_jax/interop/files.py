@@ -57,12 +57,10 @@ def _read_torch(path: Path) -> tuple[Tensors, dict[str, str]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            raise WeightsError(
-                f"{path} holds Python objects besides tensors, which could run code when they are read; "
-                "it was not read. Save its state_dict alone with torch.save"
-            ) from error
-        raise WeightsError(f"{path} is not a PyTorch file: {_first_line(error)}") from error
+        raise WeightsError(
+            f"{path} is not a PyTorch file, or holds Python objects besides tensors, which could run code "
+            "when they are read; it was not read. Of a file you trust, save the state_dict alone"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(
             f"{path} is damaged or not a PyTorch file ({_first_line(error)}); copy or download it again"

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -88,13 +87,13 @@ def from_torch(
     """
     config = reference_config(dataset, backbone, num_neighbors, dtype)
     model = FunctionalModel.create(config)
-    params, batch_stats = jax.eval_shape(model.init, jax.random.key(0))
-    arrays = arrays_from_torch(state_dict, params | batch_stats, config.au_set)
-    placed = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in (params | batch_stats).items()}
+    expected = model.param_shapes | model.stat_shapes
+    arrays = arrays_from_torch(state_dict, expected, config.au_set)
+    placed = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in expected.items()}
     return nnx.merge(
         model.eval_graph,
-        unflatten({path: placed[path] for path in params}),
-        unflatten({path: placed[path] for path in batch_stats}),
+        unflatten({path: placed[path] for path in model.param_shapes}),
+        unflatten({path: placed[path] for path in model.stat_shapes}),
     )
 
 
@@ -115,7 +114,7 @@ def check_reference(config: MDHRConfig) -> None:
     Raises:
         ValueError: naming the fields.
     """
-    free = ("au_set", "backbone", "neighbors", "dense_graph", "drop_path", "dtype", "param_dtype")
+    free = ("au_set", "backbone", "neighbors", "dense_graph", "remat", "drop_path", "dtype", "param_dtype")
     reference = MDHRConfig(config.au_set)
     differing = [
         f"{field.name}={getattr(config, field.name)!r} (there: {getattr(reference, field.name)!r})"

@@ -1,17 +1,6 @@
 import pytest
 
-from mdhr_jax import config as config_lib
 from mdhr_jax.training.experiment import open_experiment
-
-
-@pytest.fixture
-def config(synthetic_data):
-    config = config_lib.base()
-    config.dataset = "synthetic_bp4d"
-    config.data.dir = str(synthetic_data)
-    config.model.backbone, config.model.width = "tiny", 8
-    config.data.image_size, config.data.clip_length = 64, 4
-    return config
 
 
 def test_steps_cover_the_epochs_and_batches_cross_their_ends(config):

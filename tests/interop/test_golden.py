@@ -1,0 +1,113 @@
+"""The whole model, loss and optimiser against the PyTorch reference in float64."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from mdhr_jax.interop import from_torch, names, to_torch
+from mdhr_jax.models.functional import FunctionalModel, flatten
+from mdhr_jax.training import losses
+from mdhr_jax.training.optimizer import make_optimizer
+from tests.interop import golden_fixtures
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("large")]  # One at a time, for their memory.
+
+FIXTURES = ("bp4d_resnet", "disfa_swin")
+
+
+@functools.cache
+def load(name):
+    return golden_fixtures.load(name)
+
+
+@pytest.fixture(params=FIXTURES)
+def golden(request):
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        yield load(request.param)
+
+
+def build(golden):
+    model = from_torch(golden.state_dict(), dataset=golden.dataset, backbone=golden.backbone, dtype="float64")
+    _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    return FunctionalModel.create(model.config), flatten(params), flatten(batch_stats), model
+
+
+def test_scores_and_region_logits_are_the_references(golden):
+    model, params, batch_stats, module = build(golden)
+    output = jax.jit(model.predict)(params, batch_stats, golden.clips())
+    expected = golden.arrays["eval/f64/scores"]
+    np.testing.assert_allclose(output.scores, expected, rtol=0, atol=1e-9)
+    assert len(output.region_logits) == len(golden.au_set.regions)
+    for i, logits in enumerate(output.region_logits):
+        expected = golden.arrays[f"eval/f64/region{i}"]
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-8 * np.abs(expected).max())
+
+    tensors, given = to_torch(module), golden.state_dict()
+    assert {name: tensor.shape for name, tensor in tensors.items()} == golden.shapes
+    for name, tensor in given.items():
+        np.testing.assert_array_equal(tensors[name], tensor, err_msg=name)
+
+
+def test_training_is_the_references(golden):
+    model, params, batch_stats = build(golden)[:3]
+    model = FunctionalModel.create(dataclasses.replace(model.config, remat=True))  # For want of memory.
+    clips, labels = jnp.asarray(golden.clips()), jnp.asarray(golden.labels())
+    region_labels = losses.encode_region_labels(golden.au_set, labels)
+    class_weights = golden.class_weights()
+    optimizer = make_optimizer(1e-4, 10)
+
+    def loss(params, batch_stats):
+        output, batch_stats = model.train(params, batch_stats, clips, None)
+        value = losses.total_loss(output.scores, output.region_logits, labels, region_labels, class_weights)
+        return value.total, (value, output.scores, batch_stats)
+
+    def apply(params, opt_state, grads):
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
+    update = jax.jit(apply, donate_argnums=(0, 1))
+    opt_state = optimizer.init(params)
+    for number, expected in enumerate(golden.arrays["train/f64/losses"]):
+        grads, (value, scores, batch_stats) = gradient(params, batch_stats)
+        np.testing.assert_allclose([value.total, value.au, value.region], expected, rtol=0, atol=1e-7)
+        if number == 0:
+            np.testing.assert_allclose(scores, golden.arrays["train/f64/scores"], rtol=0, atol=1e-9)
+            check_gradients(in_torch(grads, golden), golden)
+            check_statistics(in_torch(batch_stats, golden), golden)
+        params, opt_state = update(params, opt_state, grads)
+        del grads
+
+
+def in_torch(arrays, golden):
+    """Arrays under PyTorch's names."""
+    found = {}
+    for path, source in names.sources(list(arrays), golden.au_set).items():
+        parts = source.layout.split(np.asarray(arrays[path]), len(source.names))
+        found |= dict(zip(source.names, parts, strict=True))
+    return found
+
+
+def check_gradients(gradients, golden):
+    expected = golden.gradient_norms["f64"]
+    assert gradients.keys() == expected.keys()
+    real = [name for name, norm in expected.items() if norm > 1e-6]
+    assert len(real) > 200
+    found = [np.linalg.norm(gradients[name]) for name in real]
+    np.testing.assert_allclose(found, [expected[name] for name in real], rtol=1e-6)
+
+
+def check_statistics(statistics, golden):
+    expected = golden.statistics["f64"]
+    assert {name for name in statistics if not name.endswith("num_batches_tracked")} == expected.keys()
+    for name, moments in expected.items():
+        found = [statistics[name].mean(), np.sqrt(np.square(statistics[name]).mean())]
+        np.testing.assert_allclose(found, moments, rtol=1e-7, err_msg=name)
+    counters = {int(array) for name, array in statistics.items() if name.endswith("num_batches_tracked")}
+    assert counters == {1}
