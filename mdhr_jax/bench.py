@@ -17,7 +17,9 @@ _CONFIG = "configs/quickstart.py"
 
 
 def measure_peak(command: Sequence[str]) -> int:
-    """Runs a command and returns the peak of its resident memory in bytes (its children's are not counted).
+    """Runs a command and returns the peak of its resident memory in bytes.
+
+    Its children's is not counted, but what this process held when it started the command is: keep it small.
 
     Raises:
         RuntimeError: the command failed; its output has been printed.
@@ -53,7 +55,7 @@ def memory(videos: Sequence[int], epochs: Sequence[int], scratch: Path) -> list[
         if not data.exists():
             size = ["--subjects", str(video_count), "--videos", "1", "--frames", "32"]
             command = [sys.executable, "-m", "mdhr_jax.data.synthetic", "--out", str(data), *size]
-            subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            subprocess.run(command, check=True, capture_output=True, text=True)
         peak = measure_peak(
             [
                 *(sys.executable, "-m", "mdhr_jax.main", "--config", _CONFIG),
@@ -86,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             memory(chosen.videos, chosen.epochs, Path(scratch))
         except (RuntimeError, subprocess.CalledProcessError) as error:
+            if isinstance(error, subprocess.CalledProcessError):
+                print(error.stderr, file=sys.stderr)
             print(f"error: {error}", file=sys.stderr)
             return 1
     return 0

@@ -41,6 +41,7 @@ _ARGUMENTS = {
 _WITHOUT_EFFECT = (
     "mode",
     "mesh",
+    "model.remat",
     "data.dir",
     "data.workers",
     "data.prefetch",
@@ -49,7 +50,6 @@ _WITHOUT_EFFECT = (
     "checkpoint",
     "log",
     "debug",
-    "launch",
 )
 
 

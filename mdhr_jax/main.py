@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
-    from mdhr_jax.training import results, run, workdir
+    from mdhr_jax.training import checkpoints, results, run, workdir
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
@@ -42,7 +42,13 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if _TRACEBACK.value:
             raise
-        return _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
+        code = _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
+        if isinstance(error, checkpoints.CheckpointError):
+            # Threads of a write that failed midway would hold up the end of the process for minutes.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        return code
     if outcome is not None:
         result, path = outcome
         print(results.format_table(result))

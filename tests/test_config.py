@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_every_config_is_valid_and_is_json(path):
     json.dumps(config_lib.as_json(config))
     with pytest.raises(ValueError, match=r"'colour=red' is not understood.*fold"):
         load(path, "colour=red")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_resolved_configs_are_the_golden_ones(path):
+    flat = config_lib.flatten(load(path))
+    text = "".join(f"{key} = {json.dumps(flat[key])}\n" for key in sorted(flat))
+    golden = Path(__file__).parent / "golden_configs" / f"{path.stem}.txt"
+    if os.environ.get("REWRITE_GOLDEN_CONFIGS"):
+        golden.write_text(text)
+    assert text == golden.read_text(), (
+        "if the change is meant: REWRITE_GOLDEN_CONFIGS=1 python -m pytest tests/test_config.py"
+    )
 
 
 def test_arguments_keep_their_types():
@@ -95,6 +108,9 @@ def test_identity_covers_what_changes_results_and_nothing_else():
         changed = {name: dict(v) if isinstance(v, dict) else v for name, v in base.items()}
         changed[section][key] = value
         assert (config_lib.config_hash(changed) != original) == changes, (section, key)
+    keys = config_lib.flatten(base)
+    for skipped in config_lib._WITHOUT_EFFECT:
+        assert any(key == skipped or key.startswith(f"{skipped}.") for key in keys), skipped
     assert config_lib.config_hash(base | {"mode": "eval"}) == original
     assert config_lib.config_hash(base | {"dataset": "BP4D"}) == original
     assert config_lib.config_hash(base | {"seed": 1}) != original

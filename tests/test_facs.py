@@ -51,9 +51,18 @@ def test_folds_train_on_two_parts_and_test_on_the_third():
         facs.part_tested(4)
 
 
-@pytest.mark.parametrize(("au_set", "sizes"), [(facs.BP4D, (14, 14, 13)), (facs.DISFA, (9, 9, 9))])
-def test_every_subject_is_in_one_part(au_set, sizes):
+BP4D_SUBJECTS = {f"F{n:03}" for n in range(1, 24)} | {f"M{n:03}" for n in range(1, 19)}
+DISFA_SUBJECTS = {f"SN{n:03}" for n in range(1, 33)} - {"SN014", "SN015", "SN019", "SN020", "SN022"}
+
+
+@pytest.mark.parametrize(
+    ("au_set", "sizes", "subjects"),
+    [(facs.BP4D, (14, 14, 13), BP4D_SUBJECTS), (facs.DISFA, (9, 9, 9), DISFA_SUBJECTS)],
+)
+def test_every_subject_is_in_one_part(au_set, sizes, subjects):
     assert tuple(map(len, au_set.parts)) == sizes
+    assert sum(sizes) == len(subjects)
+    assert set().union(*au_set.parts) == subjects
     for name, members in zip(facs.PARTS, au_set.parts, strict=True):
         assert {au_set.part_of(member) for member in members} == {name}
     with pytest.raises(ValueError, match="no subject 'X1'"):

@@ -566,6 +566,8 @@ def _quiet_orbax() -> None:
     if any(isinstance(known, _OrbaxFilter) for known in logger.filters):
         return
     logger.addFilter(_OrbaxFilter())
+    # A failed write is raised as one `CheckpointError`; what its other tasks say of it only hides that.
+    logging.getLogger("asyncio").addFilter(lambda record: "was never retrieved" not in record.getMessage())
     other = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:

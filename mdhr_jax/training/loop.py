@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, PyTree
 from ml_collections import ConfigDict
 
 from mdhr_jax import hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
 from mdhr_jax.progress import Progress, announce
-from mdhr_jax.training import results, weights, workdir
+from mdhr_jax.training import meter, results, weights, workdir
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.clock import Clock
 from mdhr_jax.training.evaluate import Evaluator, make_result
@@ -22,7 +24,6 @@ from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.interrupt import StopRequest
 from mdhr_jax.training.logs import RunLog
 from mdhr_jax.training.losses import weights_from_rates
-from mdhr_jax.training.meter import StepMeter
 from mdhr_jax.training.state import TrainState
 from mdhr_jax.training.step import StepOptions, TrainStep, jit_train_step
 
@@ -132,7 +133,7 @@ class _Run:
         self.evaluator = Evaluator(experiment)
         self.train_step = _make_train_step(experiment)
         self.step_flops: float | None = None
-        self.meter = StepMeter(start.step)
+        self.meter = meter.StepMeter(start.step)
         self.clock = Clock(start.seconds, start.frames)
         self.progress = Progress(experiment.total_steps, unit="steps", label="training", initial=start.step)
 
@@ -182,8 +183,12 @@ class _Run:
         stored = self.step == self.saved_step
         if self.step == 0 or (stored and (self.saved_evaluated or self.evaluation is None)):
             return
-        # Looks at the losses that are still on the device, so that no broken state is ever kept.
+        # Looks at the losses that are still on the device and at the state: none is kept that is broken.
         self._write_log()
+        state = self.state
+        if not _all_finite((state.params, state.batch_stats, state.ema)):
+            steps = f"in steps {(self.saved_step or 0) + 1} to {self.step}"
+            raise meter.diverged(steps, "weights are not finite", self.saved_step)
         meta = self.experiment.metadata() | {
             "step": self.step,
             "position": self.experiment.position(self.step),
@@ -233,6 +238,12 @@ class _Run:
             note += f", {values['share_of_peak_flops']:.1%} of peak FLOP/s"
         self.log.write("train", self.step, values)
         self.progress.update(0, note=note)
+
+
+@jax.jit
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 
 def _make_train_step(experiment: Experiment) -> TrainStep:

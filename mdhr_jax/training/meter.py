@@ -11,6 +11,21 @@ class TrainingDivergedError(RuntimeError):
     """A loss or a gradient stopped being finite."""
 
 
+def diverged(when: str, what: str, saved_step: int | None) -> TrainingDivergedError:
+    """The error that ends a run which can no longer learn.
+
+    Args:
+        when: the steps.
+        what: is not finite.
+        saved_step: last checkpoint.
+    """
+    kept = "there is none yet" if saved_step is None else f"that of step {saved_step} is kept"
+    return TrainingDivergedError(
+        f"training diverged {when}: {what}. No checkpoint holds these steps; {kept}. "
+        "Lower config.train.learning_rate, set config.train.clip_norm, or compute in float32."
+    )
+
+
 class StepMeter:
     """Collects the metrics of steps and averages them over windows.
 
@@ -46,10 +61,5 @@ class StepMeter:
         means = {name: sum(float(step[name]) for step in window) / len(window) for name in window[0]}
         broken = [f"{name} is {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:
-            kept = "there is none yet" if saved_step is None else f"that of step {saved_step} is kept"
-            raise TrainingDivergedError(
-                f"training diverged in steps {first} to {last}: {', '.join(broken)}. "
-                f"No checkpoint holds these steps; {kept}. "
-                "Lower config.train.learning_rate, set config.train.clip_norm, or compute in float32."
-            )
+            raise diverged(f"in steps {first} to {last}", ", ".join(broken), saved_step)
         return means

@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from sklearn.metrics import accuracy_score, f1_score
 
+from mdhr_jax import facs
 from mdhr_jax.training.metrics import AUCounts, EvalCounts, summarize
 
 NAMES = ("AU1", "AU2", "AU4")
@@ -144,6 +145,28 @@ def test_padding_is_what_the_mask_says_and_by_default_frames_without_labels():
     padded = EvalCounts.from_model_output(scores, labels, np.array([[True, False]]))
     assert (padded.overall.tp + padded.overall.fp).tolist() == [1, 0, 1]
     assert not (padded.changing.tp + padded.changing.fp).any()
+
+
+# Shares of the published labels' frames in which each AU is present, all three parts together.
+BP4D_RATES = (
+    *(0.21139, 0.17099, 0.20263, 0.46086, 0.54898, 0.59429),
+    *(0.56201, 0.46562, 0.16935, 0.34326, 0.16540, 0.15138),
+)
+DISFA_RATES = (0.04973, 0.04315, 0.15238, 0.07894, 0.04184, 0.12882, 0.27709, 0.08816)
+
+
+@pytest.mark.parametrize(
+    ("au_set", "frames", "rates", "mean"),
+    [(facs.BP4D, 146_847, BP4D_RATES, 48.05), (facs.DISFA, 130_814, DISFA_RATES, 18.66)],
+)
+def test_the_baseline_of_the_papers_data(au_set, frames, rates, mean):
+    present = np.rint(frames * np.asarray(rates)).astype(np.int64)
+    nothing = np.zeros_like(present)
+    counts = AUCounts(nothing, nothing, present, frames - present)
+    result = summarize(EvalCounts(counts, AUCounts.empty()), au_set.au_names)
+    assert result["baseline_f1_mean"] == pytest.approx(mean, abs=0.005)
+    expected = [200 * rate / (1 + rate) for rate in rates]
+    assert list(result["baseline_f1"].values()) == pytest.approx(expected, abs=0.002)
 
 
 def test_compute_follows_clu():

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from mdhr_jax import bench
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """What would have been run; training runs have peaks of 1 MiB, 2 MiB and so on."""
+    made, trained = [], []
+
+    def peak(command):
+        trained.append(command)
+        return len(trained) * 2**20
+
+    monkeypatch.setattr(bench.subprocess, "run", lambda command, **_: made.append(command))
+    monkeypatch.setattr(bench, "measure_peak", peak)
+    return made, trained
+
+
+def test_the_peak_is_that_of_the_command(run_python):
+    # Asked from a small process, as a child's peak includes what its parent held when it was started.
+    done = run_python(
+        "-c",
+        "import sys\n"
+        "from mdhr_jax.bench import measure_peak\n"
+        "for mib in (0, 200):\n"
+        "    print(measure_peak([sys.executable, '-c', f'x = b\"x\" * {mib} * 2**20']))\n",
+    )
+    assert done.returncode == 0, done.stderr
+    small, large = (int(line) / 2**20 for line in done.stdout.splitlines())
+    assert small < 100
+    assert large - small == pytest.approx(200, abs=15)
+
+
+def test_videos_and_epochs_grow_one_at_a_time(commands, tmp_path, capsys):
+    made, trained = commands
+    measured = bench.memory([4, 8], [1, 2, 3], tmp_path)
+    mib = 2**20
+    assert measured == [(4, 1, mib), (8, 1, 2 * mib), (4, 2, 3 * mib), (4, 3, 4 * mib)]
+    assert capsys.readouterr().out.split()[-3:] == ["4", "3", "4"]
+    assert all(Path(option(command, "--out")).parent == tmp_path for command in made)
+    assert len({option(command, "--workdir") for command in trained}) == len(trained)
+    for command, (videos, epochs, _) in zip(trained, measured, strict=True):
+        assert f"--config.data.generate.subjects={videos}" in command
+        assert f"--config.train.epochs={epochs}" in command
+
+
+def option(command, name):
+    return command[command.index(name) + 1]
+
+
+def test_a_run_that_fails_shows_its_output(monkeypatch, capfd):
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(bench.subprocess, "run", lambda *_, **__: None)  # No data set is made.
+    assert bench.main(["memory", "--videos", "3", "--epochs", "0"]) == 1
+    assert "config.train.epochs must be positive" in capfd.readouterr().err
+
+
+def test_a_data_set_that_cannot_be_made_shows_why(monkeypatch, capfd):
+    monkeypatch.chdir(REPOSITORY)
+    assert bench.main(["memory", "--videos", "0", "--epochs", "1"]) == 1
+    assert "subjects must be at least 3" in capfd.readouterr().err
+
+
+def test_it_runs_from_the_clone_only(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert bench.main(["memory"]) == 2
+    assert "run this from the clone" in capsys.readouterr().err
