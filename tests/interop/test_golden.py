@@ -1,7 +1,7 @@
 """The whole model, loss and optimiser against the PyTorch reference in float64."""
 
 import functools
-import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,6 @@ from tests.interop import golden_fixtures
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("large")]  # One at a time, for their memory.
 
-MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
 FIXTURES = ("bp4d_resnet", "disfa_swin")
 
 
@@ -67,8 +66,16 @@ class FrameByFrame(nnx.Module):
         return jax.tree.map(lambda x: x[:, 0], features)
 
 
-@pytest.mark.skipif(MEMORY < 20, reason="needs 20 GiB of memory")
+def free_gib():
+    if not Path("/proc/meminfo").exists():
+        return 0
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(meminfo["MemAvailable"].split()[0]) / 2**20
+
+
 def test_training_is_the_references(golden):
+    if golden.dataset == "BP4D" and free_gib() < 17:
+        pytest.skip("needs 15 GiB of free memory")
     model, params, batch_stats = build(golden)[:3]
     clips, labels = jnp.asarray(golden.clips()), jnp.asarray(golden.labels())
     region_labels = losses.encode_region_labels(golden.au_set, labels)
