@@ -55,7 +55,7 @@ class Progress:
         self._stream = stream if stream is not None else sys.stderr
         self._is_terminal = self._stream.isatty()
         self._interval = 0.1 if self._is_terminal else log_every
-        self._start = self._last_shown = time.monotonic()
+        self._begin = self._start = self._last_shown = time.monotonic()
         self._open_line = False
 
     def __enter__(self) -> "Progress":
@@ -75,7 +75,15 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units a second since the start."""
-        return (self.done - self._initial) / max(time.monotonic() - self._start, 1e-9)
+        return max(self.done - self._initial, 0) / max(time.monotonic() - self._start, 1e-9)
+
+    def restart(self, count: int) -> None:
+        """Leaves what was done so far out of the rate, such as a first step that compiles.
+
+        Args:
+            count: units finished that are still to be counted by `update`.
+        """
+        self._initial, self._start = self.done + count, time.monotonic()
 
     def update(self, count: int = 1, note: str | None = None) -> None:
         """Counts work done.
@@ -99,7 +107,7 @@ class Progress:
         text += (
             f", {left} left"
             if self.done < self.total
-            else f", {format_duration(time.monotonic() - self._start)}"
+            else f", {format_duration(time.monotonic() - self._begin)}"
         )
         text += f", {self.note}" if self.note else ""
         if self._is_terminal:

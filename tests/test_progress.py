@@ -33,3 +33,16 @@ def test_a_terminal_gets_one_line_that_is_redrawn():
     assert shown.count("\n") == 1
     assert "training: 3/4 steps (75%)" in shown
     assert "loss 0.5" in shown
+
+
+def test_what_was_done_before_a_restart_does_not_slow_the_rate(monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    progress = Progress(10, unit="steps", label="training", stream=io.StringIO())
+    seconds[0] = 100.0  # The first step compiles.
+    progress.restart(1)
+    progress.update()
+    assert progress.rate == 0
+    seconds[0] = 104.0
+    progress.update(2)
+    assert progress.rate == 0.5

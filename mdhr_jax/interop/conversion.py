@@ -114,6 +114,11 @@ def to_tensors(weights: Weights) -> tuple[Tensors, dict[str, str]]:
         ValueError: PyTorch projects have no such model.
     """
     config = weights.config
+    if config.backbone not in BACKBONES:
+        raise ValueError(
+            f"the PyTorch reference has no backbone {config.backbone!r}; weights can be written of "
+            f"{', '.join(BACKBONES)}"
+        )
     info = {"backbone": config.backbone}
     if weights.whole:
         check_reference(config)

@@ -3,6 +3,7 @@
 Every round: evaluate, save, take a batch, step, log. In this order no checkpoint holds a half-used batch.
 """
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,11 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
     """
     config = experiment.config
     workdir.claim(directory, config)
-    saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
-    with StopRequest() as stop, saved as checkpoints:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workdir.occupied(directory))
+        stop = stack.enter_context(StopRequest())
+        saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
+        checkpoints = stack.enter_context(saved)
         start = _restore(experiment, checkpoints) or _Start(
             weights.load_initial(experiment, experiment.states.create(config.seed))
         )
@@ -58,6 +62,7 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
             resume_step=start.step or None,
             enabled=jax.process_index() == 0,
         ) as log:
+            announce(_summary(experiment, directory))
             run = _Run(experiment, checkpoints, log, stop, start)
             run.until_stopped()
         if run.step < experiment.total_steps or run.evaluation is None:
@@ -65,6 +70,17 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
             announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
             return None
         return _write_result(experiment, checkpoints, directory)
+
+
+def _summary(experiment: Experiment, directory: Path) -> str:
+    config, train, test = experiment.config, experiment.train_records, experiment.test_records
+    num_params = sum(array.size for array in experiment.states.abstract.params.values())
+    devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+    return (
+        f"training {config.model.backbone} ({num_params:,} parameters) on {experiment.au_set.title} fold "
+        f"{config.fold}: {len(train.videos)} videos, {experiment.total_steps} steps; tested on "
+        f"{len(test.videos)} videos; {devices}; run in {directory}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,6 +223,7 @@ class _Run:
         placed = parallel.put_batch(batch, self.experiment.mesh)
         first = self.step_flops is None
         if first:
+            announce("compiling the training step, which takes a minute or so")
             self.step_flops = _flops_of(self.experiment.config, self.train_step, self.state, placed)
         self.state, metrics = self.train_step(self.state, placed)
         self.meter.add(metrics)
@@ -217,6 +234,7 @@ class _Run:
             # The first step compiles, which says nothing about the speed.
             jax.block_until_ready(self.state.step)
             self.clock.open_window()
+            self.progress.restart(1)
 
     def _write_log(self) -> None:
         means = self.meter.close_window(self.saved_step)

@@ -1,10 +1,15 @@
 """A run's directory: where it is, and whether it belongs to this configuration."""
 
+import contextlib
+import fcntl
 import json
 import os
+import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
@@ -12,6 +17,7 @@ from mdhr_jax import config as config_lib
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 RESULT_FILE = "result.json"
+LOCK_FILE = ".lock"
 EVALUATION_FILE = "result-eval.json"
 
 
@@ -42,6 +48,33 @@ def check(workdir: Path, config: ConfigDict) -> None:
             + "\n".join(f"  {line}" for line in lines)
             + "\nChoose another --workdir, or the configuration of that run."
         )
+
+
+@contextlib.contextmanager
+def occupied(workdir: Path) -> Iterator[None]:
+    """Keeps other processes from training in the directory, until this one leaves or dies.
+
+    Of a run of several processes the first does it for all.
+
+    Raises:
+        ValueError: another process trains there.
+    """
+    if jax.process_index() != 0:
+        yield
+        return
+    with (workdir / LOCK_FILE).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(
+                f"{workdir} is in use by {file.read().strip() or 'another process'}; wait for its end, or "
+                "choose another --workdir"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:

@@ -1,0 +1,13 @@
+import os
+
+import pytest
+
+from mdhr_jax.training import workdir
+
+
+def test_a_directory_is_trained_in_by_one_process_at_a_time(tmp_path):
+    in_use = pytest.raises(ValueError, match=f"is in use by process {os.getpid()} on ")
+    with workdir.occupied(tmp_path), in_use, workdir.occupied(tmp_path):
+        pytest.fail("the directory was free")
+    with workdir.occupied(tmp_path):
+        assert (tmp_path / workdir.LOCK_FILE).exists()
