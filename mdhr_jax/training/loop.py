@@ -46,9 +46,11 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         CheckpointError: a checkpoint could not be written or is damaged.
     """
     config = experiment.config
-    workdir.claim(directory, config)
+    workdir.check(directory, config)
     with contextlib.ExitStack() as stack:
+        # Before claiming: what another process has claimed and not yet saved to would look free.
         stack.enter_context(workdir.occupied(directory))
+        workdir.claim(directory, config)
         stop = stack.enter_context(StopRequest())
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)

@@ -62,6 +62,7 @@ def occupied(workdir: Path) -> Iterator[None]:
     if jax.process_index() != 0:
         yield
         return
+    workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK_FILE).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -217,7 +217,6 @@ def test_timing_alternates_and_leaves_out_the_first_runs():
     times = speed.alternate(lambda: calls.append("torch"), lambda: calls.append("ours"), 3, lambda: None)
     assert calls == ["torch", "ours"] * 5
     assert [len(side) for side in times] == [3, 3]
-    assert all(seconds >= 0 for side in times for seconds in side)
 
 
 def test_the_ratio_is_that_of_medians_and_its_spread_that_of_neighbours():
