@@ -76,6 +76,7 @@ def base() -> ConfigDict:
             "fusion": "adaptive",
             "edges": "cross_activated",
             "dense_graph": False,
+            "batch_norm_groups": 1,  # Groups of clips normalised apart: n for the reference's n GPUs.
             "remat": False,  # Recompute backbone blocks in the backward pass: less memory, more time.
             "drop_path": config_dict.placeholder(float),  # The Swin backbone's own where absent.
             "dtype": "float32",
@@ -177,6 +178,7 @@ def validate(config: ConfigDict) -> None:
         if flat[key] not in allowed:
             raise ValueError(f"config.{key} is {flat[key]!r}, expected one of {', '.join(allowed)}")
     positive = (
+        "model.batch_norm_groups",
         "data.image_size",
         "data.clips_per_video",
         "train.epochs",
@@ -204,6 +206,17 @@ def validate(config: ConfigDict) -> None:
         raise ValueError(
             f"config.train.batch_size {config.train.batch_size} cannot be cut into "
             f"config.train.accumulate {config.train.accumulate} equal micro-batches"
+        )
+    micro_batch = config.train.batch_size // config.train.accumulate
+    if micro_batch % config.model.batch_norm_groups:
+        raise ValueError(
+            f"batches of {micro_batch} clips (train.batch_size / train.accumulate) cannot be normalised in "
+            f"config.model.batch_norm_groups = {config.model.batch_norm_groups} equal groups"
+        )
+    if config.data.last_batch == "partial" and config.model.batch_norm_groups > 1:
+        raise ValueError(
+            "config.data.last_batch='partial' makes batches of two sizes, which model.batch_norm_groups "
+            "cannot cut; choose 'across' or batch_norm_groups=1"
         )
     if config.train.accumulate > 1 and config.data.last_batch == "partial":
         raise ValueError(

@@ -71,6 +71,8 @@ def test_synthetic_config_chooses_its_aus():
         ("train.clip_norm", 0.0, "must be positive"),
         ("train.accumulate", 3, "equal micro-batches"),
         ("model.backbone", "vgg", "model.backbone"),
+        ("model.batch_norm_groups", 0, "must be positive"),
+        ("model.batch_norm_groups", 3, "batches of 8 clips .* in config.model.batch_norm_groups = 3"),
         ("data.image_size", 100, "multiples of 32"),
         ("data.image_size", 256, "at most 224"),
         ("data.jitter", 1.0, "config.data.jitter"),

@@ -90,7 +90,15 @@ class FunctionalModel:
             params, batch_stats: as from `init`.
             clips: normalised frames.
             rng: key of the stochastic depth; off where None.
+
+        Raises:
+            ValueError: the clips cannot be cut into the groups of `MDHRConfig.batch_norm_groups`.
         """
+        groups = self.config.batch_norm_groups
+        if clips.shape[0] % groups:
+            raise ValueError(
+                f"{clips.shape[0]} clips cannot be normalised in model.batch_norm_groups = {groups} equal groups"
+            )
         model = nnx.merge(self.train_graph, unflatten(params), unflatten(batch_stats))
         output = model(clips, rng)
         return output, flatten(nnx.state(model, nnx.BatchStat))

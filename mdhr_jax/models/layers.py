@@ -182,9 +182,13 @@ class BatchNorm(nnx.Module):
     are those of the whole batch. `train()` and `eval()` of the module switch between batch and
     running statistics.
 
+    With `groups` set, the first axis is cut into so many equal parts that are normalised on their own,
+    and the running statistics are those of the first part: what PyTorch's ``DataParallel`` does on as
+    many GPUs, however many devices there are here.
+
     Args:
         features: size of the feature axis.
-        axis: the feature axis; statistics are taken over all others.
+        axis: the feature axis, not the first; statistics are taken over all others.
     """
 
     eps = 1e-5
@@ -194,6 +198,7 @@ class BatchNorm(nnx.Module):
         self.axis = axis
         self.dtype, self.statistics = precision.dtype, precision.statistics
         self.use_running_average = False
+        self.groups = 1
         self.scale = nnx.Param(jnp.ones((features,), precision.param_dtype))
         self.bias = nnx.Param(jnp.zeros((features,), precision.param_dtype))
         self.mean = nnx.BatchStat(jnp.zeros((features,), precision.param_dtype))
@@ -201,29 +206,47 @@ class BatchNorm(nnx.Module):
         self.num_batches = nnx.BatchStat(jnp.zeros((), jnp.int32))
 
     def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Normalises; in training mode also updates the running statistics."""
+        """Normalises; in training mode also updates the running statistics.
+
+        Raises:
+            ValueError: in training mode, the first axis cannot be cut into the groups.
+        """
         feature_axis = self.axis % x.ndim
-        others = tuple(axis for axis in range(x.ndim) if axis != feature_axis)
         shape = [1] * x.ndim
         shape[feature_axis] = x.shape[feature_axis]
         wide = x.astype(self.statistics)
+        scale, bias = (param[...].astype(self.statistics).reshape(shape) for param in (self.scale, self.bias))
         if self.use_running_average:
-            mean, var = (stat[...].astype(self.statistics) for stat in (self.mean, self.var))
+            mean, var = (stat[...].astype(self.statistics).reshape(shape) for stat in (self.mean, self.var))
+            normalised = (wide - mean) * (scale * jax.lax.rsqrt(var + self.eps))
+        elif self.groups == 1:
+            normalised = self._by_batch(wide, feature_axis, scale)
         else:
-            mean = jnp.mean(wide, others)
-            var = jnp.mean(jnp.square(wide - mean.reshape(shape)), others)
-            self._update(mean, var, x.size // x.shape[feature_axis])
-        scale = self.scale[...].astype(self.statistics) * jax.lax.rsqrt(var + self.eps)
-        shifted = (wide - mean.reshape(shape)) * scale.reshape(shape)
-        return (shifted + self.bias[...].astype(self.statistics).reshape(shape)).astype(self.dtype)
+            if x.shape[0] % self.groups:
+                raise ValueError(
+                    f"a batch of {x.shape[0]} cannot be normalised in {self.groups} equal groups"
+                )
+            parts = wide.reshape(self.groups, -1, *x.shape[1:])
+            normalised = self._by_batch(parts, feature_axis + 1, scale).reshape(x.shape)
+        return (normalised + bias).astype(self.dtype)
 
-    def _update(self, mean: Float[Array, " C"], var: Float[Array, " C"], count: int) -> None:
+    def _by_batch(
+        self, x: Float[Array, "*shape"], feature_axis: int, scale: Float[Array, "..."]
+    ) -> Float[Array, "*shape"]:
+        """Normalises with statistics of the batch, of each group where they lead, and keeps the first's."""
+        kept = {feature_axis} if self.groups == 1 else {0, feature_axis}
+        others = tuple(axis for axis in range(x.ndim) if axis not in kept)
+        mean = jnp.mean(x, others, keepdims=True)
+        var = jnp.mean(jnp.square(x - mean), others, keepdims=True)
         # One value has no unbiased variance; torch refuses such a batch, here the biased one stands in.
+        count = math.prod(x.shape[axis] for axis in others)
         unbiased = var * (count / max(count - 1, 1))
         for stat, new in ((self.mean, mean), (self.var, unbiased)):
             old = stat[...]
-            stat[...] = (1 - self.momentum) * old + self.momentum * new.astype(old.dtype)
+            first = new.reshape(-1, *old.shape)[0]
+            stat[...] = (1 - self.momentum) * old + self.momentum * first.astype(old.dtype)
         self.num_batches[...] = self.num_batches[...] + 1
+        return (x - mean) * (scale * jax.lax.rsqrt(var + self.eps))
 
 
 class InstanceNorm(nnx.Module):

@@ -15,7 +15,7 @@ from mdhr_jax.facs import AUSet, Variant
 from mdhr_jax.models.backbone import BackboneFeatures
 from mdhr_jax.models.dynamics import NUM_SCALES, Fusion, MultiScaleDynamics
 from mdhr_jax.models.graph import Edges, GraphAttention
-from mdhr_jax.models.layers import LinearBlock, Precision
+from mdhr_jax.models.layers import BatchNorm, LinearBlock, Precision
 from mdhr_jax.models.relations import LocalRelations, active_aus
 from mdhr_jax.models.resnet import ResNet, ResNetConfig
 from mdhr_jax.models.swin import Swin, SwinConfig
@@ -49,6 +49,9 @@ class MDHRConfig:
         fusion: how the scales are combined (Table 4).
         edges: which AUs the graph connects (Table 5).
         dense_graph: computes the graph attention with dense matrices instead of jraph.
+        batch_norm_groups: equal groups of clips that batch normalisation takes its statistics of in
+            training; the running ones are then those of the first group. 1, the default: the whole batch.
+            The reference on n GPUs is n groups.
         remat: keeps only the output of each backbone block for the backward pass and computes its inside
             again: much less memory, about a third more time. Results are the same.
         drop_path: largest stochastic-depth rate of a Swin backbone; its own default where None.
@@ -73,6 +76,7 @@ class MDHRConfig:
     fusion: str = "adaptive"
     edges: str = "cross_activated"
     dense_graph: bool = False
+    batch_norm_groups: int = 1
     remat: bool = False
     drop_path: float | None = None
     dtype: str = "float32"
@@ -91,6 +95,8 @@ class MDHRConfig:
             raise ValueError(
                 f"model.width and model.neighbors must be at least 1, found {self.width} and {self.neighbors}"
             )
+        if self.batch_norm_groups < 1:
+            raise ValueError(f"model.batch_norm_groups must be at least 1, found {self.batch_norm_groups}")
         valid = set(range(1, NUM_SCALES + 1))
         if len(set(self.mfd_scales)) != len(self.mfd_scales) or not set(self.mfd_scales) <= valid:
             raise ValueError(
@@ -225,6 +231,7 @@ class MDHR(nnx.Module):
         num_aus = config.au_set.num_aus
         self.temporal = TemporalConv(num_aus, vector_width, **common) if config.tcn else None
         self.classifier = SimilarityClassifier(num_aus, vector_width, **common)
+        self.set_attributes(BatchNorm, groups=config.batch_norm_groups, raise_if_not_found=False)
 
     def __call__(self, clips: Float[Array, "B T H W 3"], rng: PRNGKeyArray | None = None) -> MDHROutput:
         """Scores of every frame.

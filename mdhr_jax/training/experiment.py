@@ -29,7 +29,15 @@ PROTOCOL = "paper"
 """How checkpoints are chosen: by mean F1 on the test fold, threshold 0.5, as the reference does."""
 
 # Fields of the model's config that its weights do not depend on.
-_WITHOUT_MEANING = ("pretrained", "init_from", "dtype", "dense_graph", "remat", "drop_path")
+_WITHOUT_MEANING = (
+    "pretrained",
+    "init_from",
+    "dtype",
+    "dense_graph",
+    "batch_norm_groups",
+    "remat",
+    "drop_path",
+)
 _VERSIONED = ("jax", "flax", "optax", "numpy")
 
 

@@ -58,6 +58,25 @@ def test_batch_norm_normalises_with_the_biased_and_keeps_the_unbiased_variance(a
     assert norm.num_batches[...] == 1
 
 
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_groups_are_normalised_apart_and_the_first_is_kept(axis):
+    x = jnp.asarray(np.random.default_rng(1).normal(3.0, 2.0, size=(6, 4, 4)))
+    together = BatchNorm(4, axis=axis, precision=F32)
+    together.groups = 3
+    found = together(x)
+    for i in range(3):
+        alone = BatchNorm(4, axis=axis, precision=F32)
+        np.testing.assert_allclose(found[2 * i : 2 * i + 2], alone(x[2 * i : 2 * i + 2]), atol=1e-5)
+        if i == 0:
+            np.testing.assert_allclose(together.mean[...], alone.mean[...], rtol=1e-6)
+            np.testing.assert_allclose(together.var[...], alone.var[...], rtol=1e-6)
+    assert together.num_batches[...] == 1
+    with pytest.raises(ValueError, match="batch of 5 cannot be normalised in 3"):
+        together(x[:5])
+    together.eval()
+    assert together(x[:5]).shape == (5, 4, 4)
+
+
 def test_layer_norm_normalises_the_last_axis():
     norm = LayerNorm(6, precision=F32)
     x = np.random.default_rng(2).normal(2.0, 3.0, size=(3, 6))

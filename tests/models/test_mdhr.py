@@ -6,6 +6,7 @@ from flax import nnx
 
 from mdhr_jax import facs
 from mdhr_jax.models.functional import unflatten
+from mdhr_jax.models.layers import BatchNorm
 from mdhr_jax.models.mdhr import MDHR, MDHRConfig
 from tests import tiny
 
@@ -71,6 +72,32 @@ def test_every_switch_builds_a_working_model(changes):
     assert np.abs(scores).max() <= 1 + 1e-5
     expected = [r.num_combinations for r in config.regions.regions] if config.aux else []
     assert [logits.shape for logits in output.region_logits] == [(6, n) for n in expected]
+
+
+def test_groups_of_clips_are_normalised_like_batches_of_their_own(float64):
+    changes = {"dtype": "float64", "param_dtype": "float64"}
+    grouped, alone = tiny.config(batch_norm_groups=2, **changes), tiny.config(**changes)
+    clips = tiny.clips().astype(jnp.float64)
+    weights = tiny.weights(grouped)
+    output, stats = jax.jit(lambda c: tiny.model(grouped).train(*weights, c, None))(clips)
+    forward = jax.jit(lambda c: tiny.model(alone).train(*weights, c, None))
+    parts = [forward(clips[i : i + 1]) for i in range(2)]
+    scores = np.concatenate([part.scores for part, _ in parts])
+    np.testing.assert_allclose(output.scores, scores, atol=1e-12)
+    assert np.abs(output.scores - forward(clips)[0].scores).max() > 1e-4
+    for name, array in stats.items():
+        np.testing.assert_allclose(array, parts[0][1][name], rtol=1e-12, atol=1e-14, err_msg=name)
+    with pytest.raises(ValueError, match="3 clips cannot be normalised"):
+        tiny.model(grouped).train(*weights, jnp.concatenate([clips, clips[:1]]), None)
+
+
+def test_groups_reach_every_batch_normalisation():
+    model = nnx.eval_shape(
+        lambda: MDHR(MDHRConfig(facs.DISFA, backbone="resnet18", batch_norm_groups=4), rngs=nnx.Rngs(0))
+    )
+    norms = [module for _, module in nnx.iter_modules(model) if isinstance(module, BatchNorm)]
+    assert len(norms) > 30
+    assert {norm.groups for norm in norms} == {4}
 
 
 def test_modules_that_are_off_have_no_parameters():

@@ -49,9 +49,9 @@ def trajectory(config, devices, steps=3, **changes):
     return np.array(losses), state
 
 
-@pytest.mark.parametrize("devices", [(8, 1), (2, 4)])
-def test_eight_devices_train_like_one_in_float64(float64, devices):
-    config = tiny.config(dtype="float64", param_dtype="float64")
+@pytest.mark.parametrize(("devices", "groups"), [((8, 1), 1), ((2, 4), 1), ((8, 1), 8), ((2, 4), 2)])
+def test_eight_devices_train_like_one_in_float64(float64, devices, groups):
+    config = tiny.config(dtype="float64", param_dtype="float64", batch_norm_groups=groups)
     one, state_of_one = trajectory(config, (1, 1))
     many, state = trajectory(config, devices)
     assert len(state.step.sharding.device_set) == 8
