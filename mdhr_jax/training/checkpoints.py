@@ -1,45 +1,36 @@
 """Checkpoints of a run: saving in the background, exact restoring, weights for evaluation.
 
-On disk each step is a directory with two items: ``state``, the train state as nested dicts of arrays
-(string keys, whatever containers it had in memory), and ``meta``, JSON of what makes the weights
-meaningful. Orbax writes into a temporary directory and renames it when all is written, and a checkpoint
-that is no longer kept is first renamed out of sight; so a process killed at any moment leaves only whole
-checkpoints in the list. Every process of a run must call the methods, and all must see one file system.
+On disk each step is a directory with two items (see `stored_step`): ``state``, the train state, and
+``meta``, JSON of what makes the weights meaningful. Orbax writes into a temporary directory and renames
+it when all is written, and a checkpoint that is no longer kept is first renamed out of sight; so a process
+killed at any moment leaves only whole checkpoints in the list. Every process of a run must call the
+methods, and all must see one file system.
 """
 
 import contextlib
 import errno
 import json
-import logging
 import math
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
-_STATE, _META, _METRICS = "state", "meta", "metrics"
+from mdhr_jax.training import stored_step
+from mdhr_jax.training.orbax_noise import quiet_orbax
+from mdhr_jax.training.stored_step import CheckpointError
+
+_METRICS = "metrics"
 _DISCARDED = "discarded"
 _F1 = "f1_mean"
 _PARAMS, _AVERAGED, _BATCH_STATS = "params", "ema", "batch_stats"  # fields of the train state
-_MAX_LISTED = 5
-
-# What Orbax and TensorStore raise when files are missing, damaged or cannot be written.
-_WRITE_FAILURES = (OSError, ValueError, RuntimeError)
-_READ_FAILURES = (*_WRITE_FAILURES, KeyError, TypeError)
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint could not be written, or is damaged."""
 
 
 class Checkpoints:
@@ -62,7 +53,7 @@ class Checkpoints:
     def __init__(self, directory: str | os.PathLike[str], *, keep: int = 2, read_only: bool = False):
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least the latest checkpoint must be kept (1)")
-        _quiet_orbax()
+        quiet_orbax()
         self.directory = Path(directory).absolute()
         self._keep = keep
         self._read_only = read_only
@@ -125,7 +116,7 @@ class Checkpoints:
             meta = json.loads(json.dumps(meta, allow_nan=False))
         except (TypeError, ValueError) as error:
             raise ValueError(f"the meta data of step {step} is not strict JSON: {error}") from error
-        plain = _nest({path: _storable(leaf) for path, leaf in _flatten(state).items()})
+        plain = stored_step.as_stored(state)
         metrics = None if f1_mean is None else {_F1: float(f1_mean)}
         self.wait()
         self._bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(plain))
@@ -141,7 +132,10 @@ class Checkpoints:
             return self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    **{_STATE: ocp.args.StandardSave(plain), _META: ocp.args.JsonSave(meta)}
+                    **{
+                        stored_step.STATE: ocp.args.StandardSave(plain),
+                        stored_step.META: ocp.args.JsonSave(meta),
+                    }
                 ),
                 metrics=metrics,
                 force=True,
@@ -186,7 +180,7 @@ class Checkpoints:
         """
         self.wait()
         path = self._step_path(step)
-        return _read_state(path, abstract_state), _read_meta(path)
+        return stored_step.read_state(path, abstract_state), stored_step.read_meta(path)
 
     def restore_meta(self, step: int) -> dict[str, Any]:
         """Reads the meta data only.
@@ -196,7 +190,7 @@ class Checkpoints:
             CheckpointError: the file is missing or damaged.
         """
         self.wait()
-        return _read_meta(self._step_path(step))
+        return stored_step.read_meta(self._step_path(step))
 
     def wait(self) -> None:
         """Waits until nothing is being written.
@@ -243,9 +237,9 @@ class Checkpoints:
         )
         try:
             return ocp.CheckpointManager(self.directory, options=options)
-        except _WRITE_FAILURES as error:
+        except stored_step.WRITE_FAILURES as error:
             raise CheckpointError(
-                f"checkpoint directory {self.directory} cannot be used: {_first_line(error)}"
+                f"checkpoint directory {self.directory} cannot be used: {stored_step.first_line(error)}"
             ) from error
 
     def _step_path(self, step: int) -> Path:
@@ -275,14 +269,14 @@ class Checkpoints:
         """Turns a failed write into one `CheckpointError`, and makes the object usable again."""
         try:
             yield
-        except _WRITE_FAILURES as error:
+        except stored_step.WRITE_FAILURES as error:
             free = shutil.disk_usage(self.directory).free if self.directory.is_dir() else 0
             if jax.process_count() == 1:
-                with contextlib.suppress(*_WRITE_FAILURES):
+                with contextlib.suppress(*stored_step.WRITE_FAILURES):
                     self._manager.close()
                 # A new manager removes the half-written directory and lists what is really there.
                 self._manager = self._open()
-            reason = "no space left" if _is_full(error) else _first_line(error)
+            reason = "no space left" if _is_full(error) else stored_step.first_line(error)
             raise CheckpointError(
                 f"{what} could not be written to {self.directory}: {reason} ({_mib(free)} free, the "
                 f"state takes up to {_mib(self._bytes)}). Checkpoints stored before are intact; make room "
@@ -313,24 +307,24 @@ def load_weights(
         ValueError: an entry is not in the state, or differs from `like`.
         CheckpointError: files of the checkpoint are missing or damaged.
     """
-    _quiet_orbax()
+    quiet_orbax()
     step_path = _find_step(Path(path).absolute())
     if not names:
-        return {}, _read_meta(step_path)
-    stored = _stored_leaves(step_path)
+        return {}, stored_step.read_meta(step_path)
+    stored = stored_step.stored_leaves(step_path)
     present = sorted({leaf[0] for leaf in stored})
     if missing := [name for name in names if name not in present]:
         raise ValueError(f"checkpoint {step_path} has no {', '.join(missing)}; it has {', '.join(present)}")
     wanted = {leaf: spec for leaf, spec in stored.items() if leaf[0] in names}
     if like is not None:
         structure = {name: like[name] for name in names}
-        _check_leaves(step_path, wanted, _flatten(structure))
-        plain = _flatten(_read_tree(step_path, _nest(wanted), partial=True))
+        stored_step.check_leaves(step_path, wanted, stored_step.flatten(structure))
+        plain = stored_step.flatten(stored_step.read_tree(step_path, stored_step.nest(wanted), partial=True))
         treedef = jax.tree.structure(structure)
-        weights = treedef.unflatten([plain[leaf] for leaf in _flatten(structure)])
+        weights = treedef.unflatten([plain[leaf] for leaf in stored_step.flatten(structure)])
     else:
-        weights = _read_tree(step_path, _nest(wanted), partial=True)
-    return weights, _read_meta(step_path)
+        weights = stored_step.read_tree(step_path, stored_step.nest(wanted), partial=True)
+    return weights, stored_step.read_meta(step_path)
 
 
 def load_model(
@@ -349,9 +343,9 @@ def load_model(
     Raises:
         FileNotFoundError, ValueError, CheckpointError: see `load_weights`.
     """
-    _quiet_orbax()
+    quiet_orbax()
     step_path = _find_step(Path(path).absolute())
-    stored = {leaf[0] for leaf in _stored_leaves(step_path)}
+    stored = {leaf[0] for leaf in stored_step.stored_leaves(step_path)}
     params = _AVERAGED if _AVERAGED in stored else _PARAMS
     names = (params, _BATCH_STATS) if _BATCH_STATS in stored else (params,)
     structures = None if like is None else {params: like[0], _BATCH_STATS: like[1]}
@@ -395,7 +389,7 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: 
 
 
 def _find_step(path: Path) -> Path:
-    if (path / _STATE).is_dir() and (path / _META).is_dir():
+    if (path / stored_step.STATE).is_dir() and (path / stored_step.META).is_dir():
         return path
     for root in (path / "checkpoints", path):
         if root.is_dir():
@@ -409,124 +403,6 @@ def _find_step(path: Path) -> Path:
         f"no checkpoint: {path} {found}; expected a run's directory, its 'checkpoints' directory or "
         "one step's directory in it"
     )
-
-
-def _flatten(tree: PyTree) -> dict[tuple[str, ...], Any]:
-    """Leaves by path, in the tree's order; keys, attributes and positions all become strings."""
-    flat: dict[tuple[str, ...], Any] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        flat[tuple(jax.tree_util.keystr((part,), simple=True) for part in path)] = leaf
-    return flat
-
-
-def _nest(flat: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for path, leaf in flat.items():
-        level = nested
-        for part in path[:-1]:
-            level = level.setdefault(part, {})
-        level[path[-1]] = leaf
-    return nested
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _storable(leaf: Any) -> Any:
-    """A leaf as an array that can be stored: PRNG keys as their data, numbers as arrays."""
-    if _is_key(leaf):
-        return jax.random.key_data(leaf)
-    # A NumPy array is copied, as nothing stops its owner from changing it while it is being written.
-    return leaf if isinstance(leaf, jax.Array) else np.array(leaf)
-
-
-def _abstract_storable(leaf: Any) -> jax.ShapeDtypeStruct:
-    data = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-    return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=getattr(leaf, "sharding", None))
-
-
-def _as_key(data: Any, dtype: Any) -> jax.Array:
-    for implementation in ("threefry2x32", "rbg", "unsafe_rbg"):
-        if jax.random.key(0, impl=implementation).dtype == dtype:
-            return jax.random.wrap_key_data(data, impl=implementation)
-    raise ValueError(f"PRNG keys of type {dtype} cannot be restored; use threefry2x32, rbg or unsafe_rbg")
-
-
-def _read_state(step_path: Path, abstract_state: PyTree) -> PyTree:
-    leaves = _flatten(abstract_state)
-    stored_as = {path: _abstract_storable(leaf) for path, leaf in leaves.items()}
-    _check_leaves(step_path, _stored_leaves(step_path), stored_as)
-    plain = _flatten(_read_tree(step_path, _nest(stored_as)))
-    restored = [
-        _as_key(plain[path], leaf.dtype) if _is_key(leaf) else plain[path] for path, leaf in leaves.items()
-    ]
-    return jax.tree.structure(abstract_state).unflatten(restored)
-
-
-def _stored_leaves(step_path: Path) -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:
-    """Shape and type of every stored leaf by path."""
-    with _reading(step_path), contextlib.closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler())) as reader:
-        description = reader.metadata(step_path / _STATE).item_metadata
-        if description is None:
-            raise FileNotFoundError("the description of the state is missing")
-        leaves = _flatten(description.tree)
-        return {path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for path, leaf in leaves.items()}
-
-
-def _read_tree(step_path: Path, abstract: Mapping[str, Any], *, partial: bool = False) -> Any:
-    arguments = ocp.args.PyTreeRestore(
-        item=abstract,
-        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-        partial_restore=partial,
-    )
-    with _reading(step_path), contextlib.closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler())) as reader:
-        return reader.restore(step_path / _STATE, args=arguments)
-
-
-def _read_meta(step_path: Path) -> dict[str, Any]:
-    with _reading(step_path), contextlib.closing(ocp.Checkpointer(ocp.JsonCheckpointHandler())) as reader:
-        return reader.restore(step_path / _META)
-
-
-@contextlib.contextmanager
-def _reading(step_path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _READ_FAILURES as error:
-        raise CheckpointError(
-            f"checkpoint {step_path} is damaged: {_first_line(error)}. Remove that directory to go on from "
-            "another step"
-        ) from error
-
-
-def _check_leaves(
-    step_path: Path,
-    stored: Mapping[tuple[str, ...], jax.ShapeDtypeStruct],
-    expected: Mapping[tuple[str, ...], Any],
-) -> None:
-    lines = []
-    for path in [*expected, *(p for p in stored if p not in expected)]:
-        found, wanted = stored.get(path), expected.get(path)
-        if found is None or wanted is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-            lines.append(f"  {'/'.join(path)}: stored {_spec(found)}, expected {_spec(wanted)}")
-    if lines:
-        more = f"\n  and {len(lines) - _MAX_LISTED} more" if len(lines) > _MAX_LISTED else ""
-        raise ValueError(
-            f"checkpoint {step_path} holds another model or optimiser:\n"
-            + "\n".join(lines[:_MAX_LISTED])
-            + more
-            + "\nUse the config that made it, or another checkpoint."
-        )
-
-
-def _spec(leaf: Any) -> str:
-    return "nothing" if leaf is None else f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def _is_full(error: BaseException) -> bool:
@@ -548,32 +424,3 @@ def _own_bytes(state: PyTree) -> int:
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:.0f} MiB"
-
-
-class _OrbaxFilter(logging.Filter):
-    """Drops what Orbax tells about its inner workings through absl's logger.
-
-    Its errors pass, except those that carry a traceback: they are raised as well.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        from_orbax = f"{os.sep}orbax{os.sep}" in record.pathname
-        return not from_orbax or (record.levelno >= logging.ERROR and not record.exc_info)
-
-
-def _quiet_orbax() -> None:
-    logger = logging.getLogger("absl")
-    if any(isinstance(known, _OrbaxFilter) for known in logger.filters):
-        return
-    logger.addFilter(_OrbaxFilter())
-    # A failed write is raised as one `CheckpointError`; what its other tasks say of it only hides that.
-    logging.getLogger("asyncio").addFilter(lambda record: "was never retrieved" not in record.getMessage())
-    other = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        # Where one of several reads or writes fails, TensorStore tells of each of the others to Orbax's event
-        # loop, which has closed by then.
-        if "Event loop is closed" not in str(unraisable.exc_value):
-            other(unraisable)
-
-    sys.unraisablehook = hook
