@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", choices=("auto", "cpu", "gpu"), default="auto", help="both on the GPU where both can")
     add("--report", type=Path, metavar="FILE", help="also write a report, .md or .html")
     add("--skip-parity", dest="parity", action="store_false", help="only --speed and --train")
+    add("--evaluation-only", action="store_true", help="no training steps: a third of the memory")
     add("--speed", action="store_true", help="time both in turn")
     add("--repeats", type=_positive, default=5, help="repetitions of the timing (5)")
     training = parser.add_argument_group("training side by side")

@@ -119,14 +119,31 @@ def compare(
         ours: of our model.
         own: of the reference in float32, where ours was measured in float32.
     """
+    evaluation = _evaluation(au_set, clip_length, exact, ours, own)
+    if not exact.training:
+        return [evaluation]
     return [
-        _evaluation(au_set, clip_length, exact, ours, own),
+        evaluation,
         _training_mode(au_set, exact, ours, own),
         _losses("Losses of the first step", range(1), exact, ours, own),
         _gradients(exact.gradients, ours.gradients, None if own is None else own.gradients),
         _buffers(exact.buffers, ours.buffers, None if own is None else own.buffers),
         _losses("Losses of an AdamW trajectory", range(1, measurements.STEPS), exact, ours, own),
     ]
+
+
+def round_trip(exact: Tensors, ours: Tensors, evaluation: Section) -> Section:
+    """Scores of both sides with weights that our side trained for a step and the reference took in.
+
+    Args:
+        exact: stages of the reference, in float64, where it made the decisions.
+        ours: our stages with the same decisions.
+        evaluation: of the weights before, whose limit of the scores holds here too.
+    """
+    limit = max(row.limit for row in evaluation.rows if row.name.startswith(SCORES))
+    row = compare_arrays(SCORES, exact[SCORES], ours[SCORES], None, limit=limit, relative=False)
+    note = "the reference loaded every tensor of ours by name, with strict=True"
+    return Section("Our weights after one step, in the reference", (row,), (note,))
 
 
 def tables(sections: Iterable[Section]) -> list[Table]:

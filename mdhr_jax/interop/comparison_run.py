@@ -48,6 +48,7 @@ class Options:
         clip_length, batch, seed: the clips.
         device: ``auto``, ``cpu`` or ``gpu``.
         parity: whether stages, gradients and so on are compared.
+        evaluation_only: leaves out what needs training.
         speed: whether both are timed.
         repeats: of the timing.
         train: steps that both are trained; 0 for none.
@@ -66,6 +67,7 @@ class Options:
     seed: int
     device: str
     parity: bool
+    evaluation_only: bool
     speed: bool
     repeats: int
     train: int
@@ -210,29 +212,48 @@ class Session:
     def compare(self) -> list[comparison.Section]:
         """Runs both sides, the reference in float64 and in the format compared, and compares."""
         options = self._options
-        float32_runs = 0 if options.float64 else 2
-        total = (2 - float32_runs // 2) * torch_side.parts(None) + float32_runs * (measurements.STEPS + 2)
-        with Progress(total + 1, unit="parts", label="comparing") as progress:
+        steps = 0 if options.evaluation_only else measurements.STEPS
+        free, decided = torch_side.parts(None, steps), steps + 2
+        total = 2 * free if options.float64 else free + 2 * decided
+        with Progress(total + 1 + bool(steps), unit="parts", label="comparing") as progress:
             values = self._values()
             progress.update(note="weights")
 
             def measured(side: TorchSide | JaxSide, given: Decisions | None, name: str) -> Measurements:
                 side.load(values)
-                return side.measure(self._inputs, given, lambda part: progress.update(note=f"{name}: {part}"))
+                return side.measure(
+                    self._inputs, given, steps, lambda part: progress.update(note=f"{name}: {part}")
+                )
 
             exact = measured(self._torch("float64"), None, "PyTorch float64")
             own = given = None
             if not options.float64:
                 given = self._given(exact)
                 own = measured(self._torch("float32"), given, "PyTorch float32")
-            ours = measured(JaxSide(self._config), given, f"ours, {options.dtype}")
-        return comparison.compare(options.au_set, options.clip_length, exact, ours, own)
+            our_side = JaxSide(self._config)
+            ours = measured(our_side, given, f"ours, {options.dtype}")
+            sections = comparison.compare(options.au_set, options.clip_length, exact, ours, own)
+            if ours.stepped:
+                sections.append(self._round_trip(our_side, ours.stepped, sections[0]))
+                progress.update(note="our weights in the reference")
+        return sections
+
+    def _round_trip(
+        self, our_side: JaxSide, weights: Tensors, evaluation: comparison.Section
+    ) -> comparison.Section:
+        """The reference with weights that we trained."""
+        side = self._torch("float64")
+        side.load(weights, strict=True)
+        exact = side.evaluate(self._inputs)
+        our_side.load(weights)
+        ours = our_side.evaluate(self._inputs, measurements.decided(self._options.au_set, exact))
+        return comparison.round_trip(exact, ours, evaluation)
 
     def _given(self, exact: Measurements) -> Decisions:
         """The float64 decisions, in training only where one of them is nearly tied."""
         au_set = self._options.au_set
         found = measurements.decisions_of(au_set, exact)
-        if measurements.any_tied(au_set, exact.training):
+        if exact.training and measurements.any_tied(au_set, exact.training):
             return found
         free = Decisions.free(self._inputs.num_frames, au_set.num_aus)
         return dataclasses.replace(found, training=free.training)

@@ -58,7 +58,15 @@ class JaxSide:
         """Scores (B, T, N) in evaluation mode, not waited for."""
         return self._predict(self.params, self.batch_stats, clips)
 
-    def measure(self, inputs: Inputs, given: Decisions | None, done: Callable[[str], None]) -> Measurements:
+    def evaluate(self, inputs: Inputs, given: Int8[np.ndarray, "F N"] | None = None) -> Tensors:
+        """Stages in evaluation mode, see `TorchSide.evaluate`."""
+        if given is None:
+            given = Decisions.free(inputs.num_frames, self.config.au_set.num_aus).evaluation
+        return self._stages(self.clips(inputs.clips), given)
+
+    def measure(
+        self, inputs: Inputs, given: Decisions | None, steps: int, done: Callable[[str], None]
+    ) -> Measurements:
         """Everything that is compared, see `TorchSide.measure`; the weights loaded stay as they are."""
         clips = self.clips(inputs.clips)
         labels, au_weights = jnp.asarray(inputs.labels), jnp.asarray(inputs.au_weights, self.config.dtype)
@@ -72,15 +80,15 @@ class JaxSide:
 
         params, stats = self.params, self.batch_stats
         optimizer = make_optimizer(measurements.LEARNING_RATE, measurements.SCHEDULE_STEPS)
-        opt_state = jax.jit(optimizer.init)(params)
+        opt_state = jax.jit(optimizer.init)(params) if steps else None
 
         @functools.partial(jax.jit, donate_argnums=1)
         def update(grads: Arrays, opt_state: Any, params: Arrays) -> tuple[Arrays, Any]:
             updates, opt_state = optimizer.update(grads, opt_state, params)
             return optax.apply_updates(params, updates), opt_state  # pyright: ignore[reportReturnType]
 
-        seen, found, gradients, buffers = [], [], {}, {}
-        for step in range(measurements.STEPS):
+        seen, found, gradients, buffers, stepped = [], [], {}, {}, {}
+        for step in range(steps):
             decisions = jnp.asarray((given or free).training[step])
             (_, (stats, losses, shown)), grads = self._gradient(
                 params, stats, clips, labels, au_weights, decisions
@@ -91,8 +99,18 @@ class JaxSide:
                 gradients = _named(grads, self.config)
                 buffers = _named(stats, self.config)
             params, opt_state = update(grads, opt_state, params)
+            if step == 0:
+                stepped = tensors_from_arrays(params | stats, self.config)
             done(f"step {step + 1}")
-        return Measurements(stages, stages_given, tuple(seen), np.array(found), gradients, buffers)
+        return Measurements(
+            stages,
+            stages_given,
+            tuple(seen),
+            np.reshape(found, (-1, len(measurements.LOSSES))),
+            gradients,
+            buffers,
+            stepped,
+        )
 
     def _stages(self, clips: Array, given: Int8[np.ndarray, "F N"]) -> Tensors:
         stages = self._evaluate(self.params, self.batch_stats, clips, jnp.asarray(given))

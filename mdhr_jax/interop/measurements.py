@@ -92,6 +92,9 @@ class Measurements:
         losses: by step, total, AU and region loss before the update.
         gradients: of the first step, by PyTorch's names.
         buffers: running statistics after the first step, by PyTorch's names.
+        stepped: all tensors after the first step, by PyTorch's names; of our side only.
+
+    What belongs to training is empty where nothing was trained.
     """
 
     stages: Tensors
@@ -100,6 +103,7 @@ class Measurements:
     losses: Float[np.ndarray, "steps 3"]
     gradients: Tensors
     buffers: Tensors
+    stepped: Tensors = dataclasses.field(default_factory=dict)
 
 
 def decided(au_set: facs.AUSet, stages: Mapping[str, np.ndarray]) -> Int8[np.ndarray, "F N"]:

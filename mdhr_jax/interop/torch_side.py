@@ -61,10 +61,14 @@ class TorchSide:
         """Shapes of all tensors by name."""
         return {name: tuple(tensor.shape) for name, tensor in self.net.state_dict().items()}
 
-    def load(self, values: Mapping[str, np.ndarray]) -> None:
-        """Takes weights; what they do not name stays."""
+    def load(self, values: Mapping[str, np.ndarray], *, strict: bool = False) -> None:
+        """Takes weights; what they do not name stays, unless `strict`.
+
+        Raises:
+            RuntimeError: shapes differ or, where `strict`, names.
+        """
         tensors = {name: self._torch.from_numpy(np.array(value)) for name, value in values.items()}
-        self.net.load_state_dict(tensors, strict=False)
+        self.net.load_state_dict(tensors, strict=strict)
 
     def values(self) -> Tensors:
         """All tensors by name."""
@@ -109,26 +113,40 @@ class TorchSide:
             norm.num_batches_tracked.zero_()
         return {name: value for name, value in self.values().items() if name.endswith(("_mean", "_var"))}
 
-    def measure(self, inputs: Inputs, given: Decisions | None, done: Callable[[str], None]) -> Measurements:
+    def evaluate(self, inputs: Inputs, given: Int8[np.ndarray, "F N"] | None = None) -> Tensors:
+        """Stages in evaluation mode.
+
+        Args:
+            inputs: with the clips.
+            given: decisions that the graph takes in place of those of the region logits.
+        """
+        self.net.eval()
+        with self._torch.no_grad(), self._recording(given) as stages:
+            self.net(self.clips(inputs.clips))
+        return stages
+
+    def measure(
+        self, inputs: Inputs, given: Decisions | None, steps: int, done: Callable[[str], None]
+    ) -> Measurements:
         """Everything that is compared, from the weights loaded last; they are trained on afterwards.
 
         Args:
             inputs: clips and labels.
             given: decisions that the evaluation is repeated with and the training is done with.
-            done: called with a word after every part, of which there are `parts(given)`.
+            steps: optimiser steps of the training; 0 for the evaluation alone.
+            done: called with a word after every part, of which there are `parts(given, steps)`.
         """
         clips = self.clips(inputs.clips)
-        self.net.eval()
-        with self._torch.no_grad():
-            stages = self._stages(clips, None)
-            done("evaluation")
-            stages_given = {} if given is None else self._stages(clips, given.evaluation)
+        stages = self.evaluate(inputs)
+        done("evaluation")
+        stages_given = {}
         if given is not None:
+            stages_given = self.evaluate(inputs, given.evaluation)
             done("evaluation, given decisions")
         rate, total = measurements.LEARNING_RATE, measurements.SCHEDULE_STEPS
         training = TorchTraining(self, inputs.au_weights, rate, total)
         seen, losses, gradients, buffers = [], [], {}, {}
-        for step in range(measurements.STEPS):
+        for step in range(steps):
             with self._recording(None if given is None else given.training[step]) as stage_values:
                 losses.append([float(loss) for loss in training.step(clips, inputs.labels)])
             regions = [measurements.region_stage(region) for region in self.au_set.regions]
@@ -145,20 +163,22 @@ class TorchSide:
                     if name.endswith(("running_mean", "running_var", "num_batches_tracked"))
                 }
             done(f"step {step + 1}")
-        return Measurements(stages, stages_given, tuple(seen), np.array(losses), gradients, buffers)
-
-    def _stages(self, clips: Any, given: Int8[np.ndarray, "F N"] | None) -> Tensors:
-        with self._recording(given) as stages:
-            self.net(clips)
-        return stages
+        return Measurements(
+            stages,
+            stages_given,
+            tuple(seen),
+            np.reshape(losses, (-1, len(measurements.LOSSES))),
+            gradients,
+            buffers,
+        )
 
     def _recording(self, given: Int8[np.ndarray, "F N"] | None) -> "_Recording":
         return _Recording(self, given)
 
 
-def parts(given: Decisions | None) -> int:
+def parts(given: Decisions | None, steps: int) -> int:
     """Parts that a side's measurement has."""
-    return measurements.STEPS + (1 if given is None else 2)
+    return steps + (1 if given is None else 2)
 
 
 class TorchTraining:

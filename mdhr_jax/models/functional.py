@@ -97,7 +97,8 @@ class FunctionalModel:
         groups = self.config.batch_norm_groups
         if clips.shape[0] % groups:
             raise ValueError(
-                f"{clips.shape[0]} clips cannot be normalised in model.batch_norm_groups = {groups} equal groups"
+                f"{clips.shape[0]} clips cannot be normalised in {groups} equal groups "
+                "(model.batch_norm_groups)"
             )
         model = nnx.merge(self.train_graph, unflatten(params), unflatten(batch_stats))
         output = model(clips, rng)

@@ -93,6 +93,25 @@ def test_training_mode_is_compared():
     assert departures(exact, dataclasses.replace(exact, training=(training,) * 3)) == ["scores"]
 
 
+def test_without_training_only_the_evaluation_is_compared():
+    exact = measured()
+    bare = dataclasses.replace(exact, training=(), losses=np.zeros((0, 3)), gradients={}, buffers={})
+    (section,) = comparison.compare(facs.DISFA, LENGTH, bare, bare, None)
+    assert section.title == "Evaluation mode"
+
+
+@pytest.mark.parametrize("float32", [False, True])
+def test_weights_that_were_there_and_back_are_held_to_the_limit_of_the_scores(float32):
+    exact = measured()
+    own = changed(exact, "stages", "scores", 1e-5) if float32 else None
+    evaluation = comparison.compare(facs.DISFA, LENGTH, exact, exact, own)[0]
+    limit = 3e-5 if float32 else 1e-9
+    for share, departs in ((0.9, False), (1.1, True)):
+        ours = changed(exact, "stages", "scores", share * limit).stages
+        (row,) = comparison.round_trip(exact.stages, ours, evaluation).rows
+        assert row.departs == departs
+
+
 def test_the_first_departure_in_the_order_of_the_data_flow_is_marked():
     exact = measured()
     ours = changed(changed(exact, "stages", "scores", 1.0), "stages", "MFD scale 3, pooled", 1.0)

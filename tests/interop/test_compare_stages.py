@@ -109,10 +109,16 @@ def test_our_trajectory_is_that_of_a_plain_training_step():
     side = JaxSide(config)
     side.params, side.batch_stats = tiny.weights(config)
     done = []
-    measured = side.measure(inputs, None, done.append)
-    assert done == ["evaluation", "step 1", "step 2", "step 3"]
+    evaluated = side.measure(inputs, None, 0, done.append)
+    assert done == ["evaluation"]
+    assert (evaluated.training, evaluated.gradients, evaluated.stepped) == ((), {}, {})
+    measured = side.measure(inputs, None, 3, done.append)
+    assert done[1:] == ["evaluation", "step 1", "step 2", "step 3"]
     assert measured.losses[2, 0] < measured.losses[0, 0]
     assert measured.stages_given == {}
+    assert set(measured.stages) == set(evaluated.stages)
+    assert measured.stepped["TCN.bn.num_batches_tracked"] == 1
+    assert measured.buffers["TCN.bn.running_var"].tolist() == measured.stepped["TCN.bn.running_var"].tolist()
 
     training = JaxTraining(side, inputs.au_weights, measurements.LEARNING_RATE, measurements.SCHEDULE_STEPS)
     for expected in measured.losses:

@@ -1,13 +1,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
 from mdhr_jax import facs
 from mdhr_jax.interop import WeightsError, from_torch, names, to_torch
 from mdhr_jax.interop.torch_weights import reference_config, tensors_from_arrays
+from mdhr_jax.models.functional import FunctionalModel, flatten, unflatten
 from mdhr_jax.models.mdhr import MDHR, MDHRConfig
+from mdhr_jax.training import losses
+from mdhr_jax.training.optimizer import make_optimizer
 from tests import tiny
 from tests.interop import golden_fixtures
 
@@ -54,6 +58,43 @@ def test_there_and_back_is_exact(state_dict, float64):
     for name, tensor in state_dict.items():
         np.testing.assert_array_equal(back[name], tensor, err_msg=name)
         assert back[name].dtype == tensor.dtype
+
+
+def test_weights_trained_for_a_step_go_back(state_dict, float64):
+    """There, one training step, and back: the reference would load all of it, and find our scores."""
+    model = from_torch(state_dict, dataset="bp4d", backbone="resnet18", dtype="float64", num_neighbors=2)
+    _, params, batch_stats = nnx.split(model, nnx.Param, nnx.BatchStat)
+    functional = FunctionalModel.create(model.config)
+    rng = np.random.default_rng(0)
+    clips = jnp.asarray(rng.normal(size=(1, 3, 64, 64, 3)))
+    labels = jnp.asarray(rng.integers(0, 2, (1, 3, 12)))
+    optimizer = make_optimizer(1e-3, 10)
+
+    def loss(params, batch_stats):
+        output, batch_stats = functional.train(params, batch_stats, clips, None)
+        codes = losses.encode_region_labels(facs.BP4D, labels)
+        value = losses.total_loss(output.scores, output.region_logits, labels, codes, jnp.ones(12))
+        return value.total, batch_stats
+
+    @jax.jit
+    def step(params, batch_stats):
+        grads, batch_stats = jax.grad(loss, has_aux=True)(params, batch_stats)
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return optax.apply_updates(params, updates), batch_stats
+
+    params, batch_stats = step(flatten(params), flatten(batch_stats))
+    back = to_torch(nnx.merge(functional.eval_graph, unflatten(params), unflatten(batch_stats)))
+    assert back.keys() == state_dict.keys()
+    for name, tensor in back.items():
+        assert (tensor.shape, tensor.dtype) == (state_dict[name].shape, state_dict[name].dtype), name
+        if name.endswith("num_batches_tracked"):
+            assert tensor == 8
+    moved = [name for name, tensor in back.items() if np.abs(tensor - state_dict[name]).max() > 1e-5]
+    assert len(moved) > 0.9 * len(back)
+    again = from_torch(back, dataset="bp4d", backbone="resnet18", dtype="float64", num_neighbors=2)
+    expected = jax.jit(functional.predict)(params, batch_stats, clips).scores
+    found = jax.jit(lambda clips: again(clips).scores)(clips)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_the_model_is_in_evaluation_mode(state_dict):
