@@ -1,11 +1,10 @@
 """The forward pass of MDHR cut into stages, to compare it with the reference's one by one."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8
 
 from mdhr_jax.interop import measurements
-from mdhr_jax.models.dynamics import MultiScaleDynamics, average_neighbours, temporal_differences
+from mdhr_jax.models.dynamics import MultiScaleDynamics
 from mdhr_jax.models.mdhr import MDHR
 from mdhr_jax.models.relations import active_aus
 
@@ -68,24 +67,10 @@ def forward_stages(
 def _dynamics_stages(
     dynamics: MultiScaleDynamics, scales: tuple[Float[Array, "B T _ _ _"], ...]
 ) -> dict[str, Float[Array, "F h w _"]]:
-    """The stages of MFD, in the reference variant with adaptive weights."""
-    pooled = []
-    for scale, conv, norm in zip(scales, dynamics.convs, dynamics.norms, strict=True):
-        differences = temporal_differences(scale)
-        batch, steps = differences.shape[:2]
-        resized = jax.nn.relu(norm(conv(differences.reshape(batch * steps, *differences.shape[2:]))))
-        resized = resized.reshape(batch, steps, *resized.shape[1:])
-        averaged = average_neighbours(resized, scale.shape[1], dynamics.neighbors)
-        pooled.append(averaged.reshape(-1, *averaged.shape[2:]))
-    squeezed = [
-        jax.nn.relu(norm(conv(x)))
-        for x, conv, norm in zip(pooled, dynamics.squeeze_convs, dynamics.squeeze_norms, strict=True)
-    ]
-    logits = dynamics.weight_conv(jnp.concatenate(squeezed, axis=-1))
-    weights = jax.nn.softmax(logits.astype(dynamics.statistics), axis=-1).astype(logits.dtype)
-    fused = sum((x * weights[..., i, None] for i, x in enumerate(pooled)), start=jnp.zeros_like(pooled[0]))
-    if dynamics.projection is None or dynamics.projection_norm is None:
-        raise ValueError("the reference has no model without projection of the dynamics")
-    output = jax.nn.relu(dynamics.projection_norm(dynamics.projection(fused)))
+    """The stages of MFD."""
+    pooled = dynamics.pool(scales)
+    logits = dynamics.weight_logits(pooled)
+    output = dynamics.project(dynamics.fuse(pooled, logits))
     named = {f"MFD scale {i}, pooled": x for i, x in enumerate(pooled, 1)}
-    return named | {"MFD weight logits": logits, "MFD output": output}
+    named |= {"MFD weight logits": logits, "MFD output": output}
+    return {name: x.reshape(-1, *x.shape[2:]) for name, x in named.items()}

@@ -127,21 +127,19 @@ class MultiScaleDynamics(nnx.Module):
         Args:
             scales: the backbone's four maps of every frame, finest first.
         """
-        pooled = [
-            self._pool(scales[scale - 1], conv, norm)
+        pooled = self.pool(scales)
+        logits = self.weight_logits(pooled) if self.weighted else None
+        return self.project(self.fuse(pooled, logits))
+
+    def pool(self, scales: tuple[Float[Array, "B T _ _ _"], ...]) -> list[Float[Array, "B T h w C"]]:
+        """Differences of each used scale, resized to the final map and averaged over time (Eq. 1-3)."""
+        return [
+            self._pooled(scales[scale - 1], conv, norm)
             for scale, conv, norm in zip(self.scales, self.convs, self.norms, strict=True)
         ]
-        fused = self._fuse(pooled)
-        if self.projection is None:
-            return fused
-        batch, frames, height, width, _ = fused.shape
-        fused = self.projection(fused.reshape(batch * frames, height, width, -1))
-        if self.projection_norm is not None:
-            fused = jax.nn.relu(self.projection_norm(fused))
-        return fused.reshape(batch, frames, height, width, -1)
 
-    def weights(self, pooled: list[Float[Array, "B T h w C"]]) -> Float[Array, "B T h w L"]:
-        """Adaptive weights of the scales at every position; they sum to 1 over the scales (Eq. 4)."""
+    def weight_logits(self, pooled: list[Float[Array, "B T h w C"]]) -> Float[Array, "B T h w L"]:
+        """What the adaptive weights of the scales at every position are the softmax of (Eq. 4)."""
         batch, frames, height, width, _ = pooled[0].shape
         maps = [x.reshape(batch * frames, height, width, -1) for x in pooled]
         if self.variant == "reference":
@@ -149,11 +147,41 @@ class MultiScaleDynamics(nnx.Module):
                 jax.nn.relu(norm(conv(x)))
                 for x, conv, norm in zip(maps, self.squeeze_convs, self.squeeze_norms, strict=True)
             ]
-        logits = self.weight_conv(jnp.concatenate(maps, axis=-1)).astype(self.statistics)
-        return jax.nn.softmax(logits, axis=-1).reshape(batch, frames, height, width, -1)
+        logits = self.weight_conv(jnp.concatenate(maps, axis=-1))
+        return logits.reshape(batch, frames, height, width, -1)
 
-    def _pool(self, clips: Float[Array, "B T H W C"], conv: Conv, norm: BatchNorm) -> Array:
-        """Differences, resized to the final map and averaged over time (Eq. 1-3)."""
+    def weights(self, logits: Float[Array, "B T h w L"]) -> Float[Array, "B T h w L"]:
+        """Adaptive weights; they sum to 1 over the scales (Eq. 4)."""
+        return jax.nn.softmax(logits.astype(self.statistics), axis=-1).astype(logits.dtype)
+
+    def fuse(
+        self, pooled: list[Float[Array, "B T h w C"]], logits: Float[Array, "B T h w L"] | None
+    ) -> Float[Array, "B T h w D"]:
+        """The scales as one map (Eq. 5).
+
+        Args:
+            pooled: of each scale.
+            logits: of the adaptive weights; None where there are none.
+        """
+        if self.fusion == "concat":
+            return jnp.concatenate(pooled, axis=-1)
+        if logits is None:
+            return sum(pooled[1:], start=pooled[0])
+        weights = self.weights(logits)
+        terms = [x * weights[..., i, None] for i, x in enumerate(pooled)]
+        return sum(terms[1:], start=terms[0])
+
+    def project(self, fused: Float[Array, "B T h w D"]) -> Float[Array, "B T h w E"]:
+        """The fused map at the width of the result."""
+        if self.projection is None:
+            return fused
+        batch, frames, height, width, _ = fused.shape
+        projected = self.projection(fused.reshape(batch * frames, height, width, -1))
+        if self.projection_norm is not None:
+            projected = jax.nn.relu(self.projection_norm(projected))
+        return projected.reshape(batch, frames, height, width, -1)
+
+    def _pooled(self, clips: Float[Array, "B T H W C"], conv: Conv, norm: BatchNorm) -> Array:
         num_frames = clips.shape[1]
         if self.variant == "paper":
             clips = repeat_ends(clips, self.neighbors)
@@ -163,12 +191,3 @@ class MultiScaleDynamics(nnx.Module):
         resized = jax.nn.relu(norm(resized))
         resized = resized.reshape(batch, steps, *resized.shape[1:])
         return average_neighbours(resized, num_frames, self.neighbors)
-
-    def _fuse(self, pooled: list[Float[Array, "B T h w C"]]) -> Float[Array, "B T h w D"]:
-        if self.fusion == "concat":
-            return jnp.concatenate(pooled, axis=-1)
-        if not self.weighted:
-            return sum(pooled[1:], start=pooled[0])
-        weights = self.weights(pooled).astype(pooled[0].dtype)
-        terms = [x * weights[..., i, None] for i, x in enumerate(pooled)]
-        return sum(terms[1:], start=terms[0])

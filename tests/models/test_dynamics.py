@@ -77,11 +77,11 @@ def test_adaptive_weights_sum_to_one_and_weigh_the_scales():
         jnp.asarray(np.random.default_rng(i).normal(size=(1, 2, EDGE, EDGE, 8 * C)), jnp.float32)
         for i in range(4)
     ]
-    weights = module.weights(pooled)
+    weights = module.weights(module.weight_logits(pooled))
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-6)
     assert weights.std() > 1e-3
     mixed = sum(np.asarray(x) * np.asarray(weights[..., i, None]) for i, x in enumerate(pooled))
-    np.testing.assert_allclose(module._fuse(pooled), mixed, atol=1e-6)
+    np.testing.assert_allclose(module.fuse(pooled, module.weight_logits(pooled)), mixed, atol=1e-6)
 
 
 def test_a_still_clip_has_the_same_dynamics_in_every_inner_frame():
