@@ -8,14 +8,17 @@ or ``.safetensors``), or a checkpoint of this project (a directory). DST ending 
 
 import argparse
 import hashlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mdhr_jax.interop import conversion, files
+from mdhr_jax.interop.torch_weights import WeightsError
 
 _FORMATS = {"torch": (".pth", ".pt", ".bin"), "safetensors": (files.SAFETENSORS,)}
 FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,14 +53,21 @@ def run(arguments: argparse.Namespace) -> str:
     if target.exists():
         raise FileExistsError(f"{target} exists already; name another DST, or remove it")
     if source.is_dir():
+        _refuse_options(arguments, source, target_format)
         weights = conversion.read_checkpoint(source)
         origin = {"checkpoint": str(source)}
     else:
         tensors, info = files.read_tensors(source)
-        neighbors = arguments.neighbors or int(info.get("num_neighbors", 5))
-        weights = conversion.from_tensors(
-            tensors, dataset=arguments.dataset, backbone=arguments.backbone, num_neighbors=neighbors
-        )
+        neighbors = conversion.neighbors_of(source, info, arguments.neighbors)
+        try:
+            weights = conversion.from_tensors(
+                tensors,
+                dataset=arguments.dataset or info.get("dataset"),
+                backbone=arguments.backbone,
+                num_neighbors=neighbors,
+            )
+        except WeightsError as error:
+            raise WeightsError(f"{source}: {error}", error.problems) from error
         origin = {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     lines = [f"{source}: {weights.title}"]
     if weights.dropped:
@@ -73,6 +83,23 @@ def run(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
+def _refuse_options(arguments: argparse.Namespace, source: Path, target_format: str) -> None:
+    """A checkpoint of ours says what it is."""
+    if target_format == "orbax":
+        raise ValueError(
+            f"{source} is a checkpoint of this project already; name a DST that ends in .pth or "
+            ".safetensors, or copy the directory"
+        )
+    given = [
+        name for name in ("dataset", "backbone", "neighbors", "fold") if getattr(arguments, name) is not None
+    ]
+    if given:
+        raise ValueError(
+            f"--{', --'.join(given)}: {source} is a checkpoint of this project, which says what it is; "
+            "leave the option out"
+        )
+
+
 def _format_of(target: Path) -> str:
     return next((name for name, suffixes in _FORMATS.items() if target.suffix in suffixes), "orbax")
 
@@ -82,6 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         print(run(arguments))
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED

@@ -5,7 +5,6 @@ exact and with default matrix products, TF32 on GPUs, bfloat16), and tables how 
 """
 
 import argparse
-import importlib.metadata
 import shlex
 import signal
 import sys
@@ -31,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         default=["resnet50"],
         help="one or both (resnet50)",
     )
+    add("--neighbors", type=int, default=5, metavar="K", help="frames looked at on either side (5)")
     add("--weights", type=Path, metavar="FILE", help="weights by PyTorch's names, .pth or .safetensors")
     add("--clips", type=int, default=2, metavar="B", help="clips (2)")
     add("--clip-length", type=int, default=16, metavar="T", help="frames of a clip (16)")
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     """
     import jax
 
-    from mdhr_jax import facs
-    from mdhr_jax.interop import comparison_report, files, precision
+    from mdhr_jax import __version__, facs
+    from mdhr_jax.interop import comparison_report, conversion, files, precision
     from mdhr_jax.interop.comparison_inputs import make_inputs
     from mdhr_jax.progress import Progress, announce
 
@@ -61,7 +61,10 @@ def run(arguments: argparse.Namespace, command: str) -> None:
         comparison_report.check_path(arguments.report)
     if arguments.weights is not None and len(arguments.backbone) > 1:
         raise ValueError("--weights belong to one backbone; name one")
-    weights = None if arguments.weights is None else files.read_tensors(arguments.weights)[0]
+    weights = None
+    if arguments.weights is not None:
+        weights, info = files.read_tensors(arguments.weights)
+        conversion.neighbors_of(arguments.weights, info, arguments.neighbors)
     au_set = facs.get(arguments.dataset)
     inputs = make_inputs(au_set, arguments.clips, arguments.clip_length, arguments.seed)
     tables = []
@@ -70,6 +73,7 @@ def run(arguments: argparse.Namespace, command: str) -> None:
             found = precision.measure(
                 arguments.dataset,
                 backbone,
+                arguments.neighbors,
                 inputs,
                 weights,
                 lambda part, backbone=backbone: progress.update(note=f"{backbone}, {part}"),
@@ -81,7 +85,7 @@ def run(arguments: argparse.Namespace, command: str) -> None:
         ("device", f"{jax.devices()[0].device_kind} ({jax.default_backend()})"),
         ("clips", f"{arguments.clips} of {arguments.clip_length} frames, coloured squares"),
         ("weights", str(origin)),
-        ("versions", ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("mdhr_jax", "jax"))),
+        ("versions", f"mdhr_jax {__version__}, jax {jax.__version__}"),
     ]
     print("\n".join(f"{name}: {value}" for name, value in facts))
     for table in tables:

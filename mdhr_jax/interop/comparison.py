@@ -344,7 +344,7 @@ def _gradients(exact: Tensors, ours: Tensors, own: Tensors | None) -> Section:
     changed places.
     """
     lengths = {name: _length(gradient) for name, gradient in exact.items()}
-    judged = [name for name, length in lengths.items() if length > SMALL_GRADIENT]
+    judged = [name for name, length in lengths.items() if not length <= SMALL_GRADIENT]
 
     def distances(other: Tensors, names: list[str]) -> dict[str, float]:
         return {
@@ -355,16 +355,16 @@ def _gradients(exact: Tensors, ours: Tensors, own: Tensors | None) -> Section:
         }
 
     def of_lengths(names: list[str]) -> float:
-        return max(abs(_length(ours.get(name, _ABSENT)) / lengths[name] - 1) for name in names)
+        return float(np.max([abs(_length(ours.get(name, _ABSENT)) / lengths[name] - 1) for name in names]))
 
     rows = []
     for group, members in _grouped(judged).items():
         found = distances(ours, members)
-        worst = max(members, key=lambda name: found[name])
+        worst = max(members, key=lambda name: _badness(found[name]))
         own_found = None if own is None else max(distances(own, members).values())
         limit = _GRADIENT_LIMIT if own_found is None else max(FACTOR * own_found, FLOOR)
         note = f"norms within {of_lengths(members):.1e}; worst: {worst.removeprefix(group + '.')}"
-        largest = max(_difference(exact[name], ours.get(name, _ABSENT))[0] for name in members)
+        largest = float(np.max([_difference(exact[name], ours.get(name, _ABSENT))[0] for name in members]))
         rows.append(Row(group, largest, found[worst], found[worst], limit, own_found, note))
     notes = (
         f"relative: |difference| / |gradient| of the worst of {len(judged)} parameters, which bounds the "
@@ -375,6 +375,11 @@ def _gradients(exact: Tensors, ours: Tensors, own: Tensors | None) -> Section:
     return Section("Gradients of the first step", tuple(rows), notes)
 
 
+def _badness(number: float) -> float:
+    """A key by which what is no number comes last."""
+    return float("inf") if np.isnan(number) else number
+
+
 def _length(array: np.ndarray) -> float:
     return float(np.linalg.norm(array.astype(np.float64)))
 
@@ -383,8 +388,8 @@ def _buffers(exact: Tensors, ours: Tensors, own: Tensors | None) -> Section:
     rows = []
     for group, members in _grouped(exact).items():
         found = {name: _difference(exact[name], ours.get(name, _ABSENT)) for name in members}
-        worst = max(members, key=lambda name: found[name][1])
-        largest = max(difference for difference, _ in found.values())
+        worst = max(members, key=lambda name: _badness(found[name][1]))
+        largest = float(np.max([difference for difference, _ in found.values()]))
         own_of = None if own is None else max(_difference(exact[name], own[name])[1] for name in members)
         limit = _BUFFER_LIMIT if own_of is None else max(FACTOR * own_of, FLOOR)
         share = found[worst][1]

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 
-from mdhr_jax import facs
+from mdhr_jax import __version__, facs
 from mdhr_jax.interop import (
     comparison,
     comparison_report,
+    conversion,
     files,
     measurements,
     side_by_side,
@@ -33,7 +34,7 @@ from mdhr_jax.models.functional import FunctionalModel
 from mdhr_jax.models.mdhr import MDHRConfig
 from mdhr_jax.progress import Progress, announce
 
-_VERSIONED = ("mdhr_jax", "jax", "flax", "optax", "numpy")
+_VERSIONED = ("jax", "flax", "optax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,10 @@ def check(options: Options) -> None:
     if options.train:
         if options.curves.suffix != ".csv" or not options.curves.parent.is_dir():
             raise ValueError(f"--curves names a .csv file in a folder that exists, found {options.curves}")
+        if options.report == options.curves.with_suffix(".md"):
+            raise ValueError(
+                f"--report {options.report} is where the curves' own report goes; name another file"
+            )
         if options.data is None and (options.subjects < 3 or options.frames < options.clip_length):
             raise ValueError(
                 "a synthetic set for training needs at least 3 subjects (one a part) and videos of at least "
@@ -157,7 +162,6 @@ def run(options: Options, command: list[str]) -> bool:
         if options.train:
             curves = session.train()
             show(curves.tables())
-            curves.write_csv(options.curves)
             markdown = options.curves.with_suffix(".md")
             comparison_report.write(markdown, "Training side by side", facts, curves.tables())
             announce(f"written: {options.curves}, {markdown}")
@@ -188,10 +192,11 @@ class Session:
         self._made: Tensors | None = None
 
     def _checked(self, path: Path) -> Tensors:
-        tensors, _ = files.read_tensors(path)
+        tensors, info = files.read_tensors(path)
+        conversion.neighbors_of(path, info, self._options.neighbors)
         model = FunctionalModel.create(self._config)
         arrays_from_torch(tensors, model.param_shapes | model.stat_shapes, self._config.au_set)
-        return tensors
+        return tensors if self._options.float64 else rounded(tensors)
 
     def _torch(self, dtype: str) -> TorchSide:
         options = self._options
@@ -266,7 +271,10 @@ class Session:
         return speed.measure(torch, ours, self._inputs, self._options.repeats)
 
     def train(self) -> side_by_side.Curves:
-        """Trains both side by side, then the reference with the next seed."""
+        """Trains both side by side, then the reference with the next seed.
+
+        What is measured is written at every evaluation, so that an interruption loses little.
+        """
         options, curves = self._options, side_by_side.Curves()
         with side_by_side.training_data(
             options.au_set,
@@ -282,7 +290,14 @@ class Session:
             def run(trainees: dict[str, Trainee], seed: int, label: str) -> None:
                 every = options.eval_every or max(1, options.train // 4)
                 side_by_side.run(
-                    trainees, data, curves, steps=options.train, every=every, seed=seed, label=label
+                    trainees,
+                    data,
+                    curves,
+                    steps=options.train,
+                    every=every,
+                    seed=seed,
+                    label=label,
+                    measured=lambda: curves.write_csv(options.curves),
                 )
 
             torch, ours = self._initial(options.seed), JaxSide(self._config)
@@ -372,7 +387,8 @@ def _processor() -> str:
 
 
 def _facts(options: Options, command: list[str], weights: str, device: str) -> list[tuple[str, str]]:
-    versions = [f"{name} {importlib.metadata.version(name)}" for name in _VERSIONED]
+    versions = [f"mdhr_jax {__version__}"]
+    versions += [f"{name} {importlib.metadata.version(name)}" for name in _VERSIONED]
     versions += [f"torch {import_torch().__version__}", f"Python {platform.python_version()}"]
     facts = [
         ("command", shlex.join(command)),

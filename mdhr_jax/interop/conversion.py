@@ -97,6 +97,27 @@ def from_tensors(
     raise WeightsError(f"no {kind} that is known ({asked}) fits. The nearest:\n{nearest}", nearest.problems)
 
 
+def neighbors_of(source: Path, info: Mapping[str, str], asked: int | None) -> int:
+    """k of a file's model, which no tensor tells.
+
+    Args:
+        source: the file, for messages.
+        info: what the file notes; files of others note nothing.
+        asked: what the user says; where the file notes nothing, 5 by default.
+
+    Raises:
+        ValueError: the two differ, or what is noted is no number of frames.
+    """
+    noted = info.get("num_neighbors")
+    if noted is not None and not (noted.isdecimal() and int(noted) > 0):
+        raise ValueError(f"{source} notes num_neighbors {noted!r}; expected a whole number from 1")
+    if asked is not None and asked < 1:
+        raise ValueError(f"k (neighbors) must be at least 1, found {asked}")
+    if noted is not None and asked is not None and int(noted) != asked:
+        raise ValueError(f"{source} notes k = {noted}, and {asked} is asked for; the two must agree")
+    return asked or int(noted or 5)
+
+
 def _shapes(config: MDHRConfig, whole: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     model = FunctionalModel.create(config)
     prefix = "" if whole else _OUR_BACKBONE
@@ -144,10 +165,18 @@ def read_checkpoint(path: Path) -> Weights:
         ValueError: it does not say what it is.
     """
     params, batch_stats, meta = checkpoints.load_model(path)
-    if "model" not in meta:
-        return Weights(params, batch_stats, reference_config(_DATASETS[0], meta["backbone"]), whole=False)
-    fields = meta["model"] | {"mfd_scales": tuple(meta["model"]["mfd_scales"])}
-    return Weights(params, batch_stats, MDHRConfig(facs.get(meta["dataset"]), **fields), whole=True)
+    try:
+        if "model" not in meta:
+            config = reference_config(_DATASETS[0], meta["backbone"])
+            return Weights(params, batch_stats, config, whole=False)
+        fields = meta["model"] | {"mfd_scales": tuple(meta["model"]["mfd_scales"])}
+        config = MDHRConfig(facs.get(meta["dataset"]), **fields)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not say what model it holds as this version of the project writes it "
+            f"({type(error).__name__}: {error}); convert it with the version that made it"
+        ) from error
+    return Weights(params, batch_stats, config, whole=True)
 
 
 def write_checkpoint(

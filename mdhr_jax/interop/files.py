@@ -5,6 +5,7 @@ PyTorch and safetensors are imported here only, when a file of theirs is read or
 
 import os
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from mdhr_jax.interop.torch_weights import Tensors, WeightsError, as_numpy, plai
 
 SAFETENSORS = ".safetensors"
 _INFO = "mdhr_jax"
-_EXTRA = "it comes with: pip install -e '.[torch]'"
+EXTRA = "it comes with: pip install -e '.[torch]' in a clone of this project"
+"""How what is imported here gets installed."""
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
@@ -32,6 +34,11 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         WeightsError: it is damaged, holds other objects than tensors, or no tensors.
         ImportError: the library for the file is not installed.
     """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path} is a directory; expected a .pth or .safetensors file, which python -m mdhr_jax.convert "
+            "makes of a checkpoint of this project"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     if path.suffix == SAFETENSORS:
@@ -43,7 +50,7 @@ def _read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     try:
         from safetensors import SafetensorError, safe_open  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(f"reading {path} needs safetensors; {_EXTRA}") from error
+        raise ImportError(f"reading {path} needs safetensors; {EXTRA}") from error
     try:
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -54,14 +61,17 @@ def _read_safetensors(path: Path) -> tuple[Tensors, dict[str, str]]:
 
 def _read_torch(path: Path) -> tuple[Tensors, dict[str, str]]:
     torch = _import_torch(path)
+    path.open("rb").close()  # A file that may not be read is not a damaged one.
     try:
+        if zipfile.is_zipfile(path):
+            _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is not a PyTorch file, or holds Python objects besides tensors, which could run code "
             "when they are read; it was not read. Of a file you trust, save the state_dict alone"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # Whatever a parser trips over in bytes that mean nothing.
         raise WeightsError(
             f"{path} is damaged or not a PyTorch file ({_first_line(error)}); copy or download it again"
         ) from error
@@ -69,6 +79,17 @@ def _read_torch(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise WeightsError(f"{path} holds a {type(content).__name__}; expected tensors by name")
     info = content.get(_INFO, {})
     return {name: as_numpy(tensor) for name, tensor in plain_names(content).items()}, dict(info)
+
+
+def _check_sums(path: Path) -> None:
+    """PyTorch does not look at the check sums of its files.
+
+    Raises:
+        ValueError: one is wrong.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if (wrong := archive.testzip()) is not None:
+            raise ValueError(f"the check sum of {wrong} is wrong")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], info: Mapping[str, str]) -> None:
@@ -89,7 +110,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], info: Mapping[s
         try:
             from safetensors.numpy import save  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise ImportError(f"writing {path} needs safetensors; {_EXTRA}") from error
+            raise ImportError(f"writing {path} needs safetensors; {EXTRA}") from error
         with _replacing(path) as temporary:
             temporary.write_bytes(save(dict(tensors), metadata={"format": "pt", **info}))
         return
@@ -115,7 +136,7 @@ def _import_torch(path: Path) -> Any:
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(f"{path} needs PyTorch; {_EXTRA}") from error
+        raise ImportError(f"{path} needs PyTorch; {EXTRA}") from error
     return torch
 
 

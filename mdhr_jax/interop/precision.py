@@ -88,6 +88,7 @@ class Errors:
 def measure(
     dataset: str,
     backbone: str,
+    neighbors: int,
     inputs: Inputs,
     weights: Tensors | None,
     done: Callable[[str], None],
@@ -95,7 +96,7 @@ def measure(
     """Errors of every number format of this machine.
 
     Args:
-        dataset, backbone: the model, in the reference's size.
+        dataset, backbone, neighbors: the model, in the reference's size.
         inputs: with the clips.
         weights: by PyTorch's names; made up where None, with the statistics of the clips.
         done: called with a word after every part, of which there are `parts()`.
@@ -103,7 +104,7 @@ def measure(
     au_set = inputs.au_set
     inputs = dataclasses.replace(inputs, clips=inputs.clips.astype(np.float32))
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        side = JaxSide(reference_config(dataset, backbone, dtype="float64"))
+        side = JaxSide(reference_config(dataset, backbone, neighbors, "float64"))
         values = made_up(side.config, inputs) if weights is None else weights
         done("weights")
         side.load(values)
@@ -116,7 +117,7 @@ def measure(
         with contextlib.ExitStack() as stack:
             if arithmetic.matmul != "default":
                 stack.enter_context(jax.default_matmul_precision(arithmetic.matmul))
-            side = JaxSide(reference_config(dataset, backbone, dtype=arithmetic.dtype))
+            side = JaxSide(reference_config(dataset, backbone, neighbors, arithmetic.dtype))
             side.load(values)
             found[arithmetic] = errors(
                 au_set, exact, side.evaluate(inputs), side.evaluate(inputs, decided), decided

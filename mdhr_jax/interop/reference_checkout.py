@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhr_jax import facs
+from mdhr_jax.interop import files
 
 BACKBONES = {"resnet50": "resnet", "swin_base": "swin_transformer"}
 """Our names of the reference's backbones, and its own."""
@@ -39,8 +40,7 @@ def import_torch() -> Any:
         return importlib.import_module("torch")
     except ImportError as error:
         raise ImportError(
-            "the comparison runs the PyTorch reference, and PyTorch is not installed; "
-            "it comes with: pip install 'mdhr_jax[torch]'"
+            f"the comparison runs the PyTorch reference, and PyTorch is not installed; {files.EXTRA}"
         ) from error
 
 
@@ -117,8 +117,11 @@ def open_checkout(path: Path, au_set: facs.AUSet) -> Checkout:
         with _importable(path, torch):
             models = importlib.import_module(f"{_PACKAGE}.model.{module}")
             utils = importlib.import_module(f"{_PACKAGE}.utils.utils")
-    except (ImportError, SyntaxError, AttributeError) as error:
+    except (ImportError, SyntaxError, AttributeError, NameError) as error:
         raise ValueError(f"the checkout {path} cannot be imported: {error}") from error
+    for module, names in ((models, ("MDHR",)), (utils, ("WeightedAsymmetricLoss", "adjust_learning_rate"))):
+        if lacking := [name for name in names if not hasattr(module, name)]:
+            raise ValueError(f"the checkout {path} has no {', '.join(lacking)} in {module.__name__}")
     return Checkout(path, au_set, models, utils)
 
 

@@ -7,6 +7,7 @@ The yardstick for the difference of their curves is a second run of the referenc
 import csv
 import dataclasses
 import functools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -227,12 +228,17 @@ class Curves:
         ]
 
     def write_csv(self, path: Path) -> None:
-        """All rows, with empty cells where nothing was measured."""
+        """All rows, with empty cells where nothing was measured; takes the place of an older file whole."""
         rows = self.rows()
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def run(
@@ -244,6 +250,7 @@ def run(
     every: int,
     seed: int,
     label: str,
+    measured: Callable[[], None],
 ) -> None:
     """Trains and evaluates some models on the same clips, step by step; adds to the curves.
 
@@ -255,11 +262,13 @@ def run(
         every: steps between evaluations; there is one at the start and one at the end too.
         seed: of the clips.
         label: what is being done.
+        measured: called after every evaluation.
     """
     predictors = {name: trainee.predict for name, trainee in trainees.items()}
 
     def evaluate(step: int) -> None:
         curves.f1.setdefault(step, {}).update(data.evaluate(predictors))
+        measured()
 
     with Progress(steps, unit="steps", label=label) as progress:
         evaluate(0)

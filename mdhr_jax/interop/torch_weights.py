@@ -208,6 +208,8 @@ def as_numpy(tensor: Any) -> np.ndarray:
     """A tensor of PyTorch's, or anything like an array, as a NumPy array."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
+        if getattr(tensor, "is_sparse", False):
+            tensor = tensor.to_dense()
         if str(tensor.dtype) == "torch.bfloat16":  # NumPy has none.
             tensor = tensor.float()
         return tensor.numpy()

@@ -29,6 +29,12 @@ class MDHR(torch.nn.Module):
     def forward(self, x):
         return torch.Tensor().cuda() is not None
 """
+UTILS = """
+from torchvision import transforms
+import torchvision.transforms.functional as F
+name = __name__
+WeightedAsymmetricLoss = adjust_learning_rate = None
+"""
 RESNET = """
 import torch
 
@@ -45,10 +51,7 @@ def checkout(tmp_path):
         (tmp_path / folder).mkdir()
     for name, text in files.items():
         (tmp_path / "model" / f"{name}.py").write_text(text)
-    utils = (
-        "from torchvision import transforms\nimport torchvision.transforms.functional as F\nname = __name__"
-    )
-    (tmp_path / "utils" / "utils.py").write_text(utils)
+    (tmp_path / "utils" / "utils.py").write_text(UTILS)
     return tmp_path
 
 
@@ -134,7 +137,7 @@ def test_a_folder_that_is_no_checkout_is_named(checkout, tmp_path, capsys):
 def test_without_pytorch_its_installation_is_named(checkout, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run(checkout) == compare.USAGE_ERROR
-    assert "pip install 'mdhr_jax[torch]'" in capsys.readouterr().err
+    assert "pip install -e '.[torch]' in a clone" in capsys.readouterr().err
 
 
 def test_a_broken_checkout_is_named(checkout, torch, capsys):
@@ -142,6 +145,12 @@ def test_a_broken_checkout_is_named(checkout, torch, capsys):
     assert run(checkout) == compare.USAGE_ERROR
     said = capsys.readouterr().err
     assert f"the checkout {checkout} cannot be imported: invalid syntax" in said
+
+
+def test_a_checkout_without_a_part_that_is_needed_is_named(checkout, torch, capsys):
+    (checkout / "utils" / "utils.py").write_text(UTILS.replace("adjust_learning_rate", "other"))
+    assert run(checkout) == compare.USAGE_ERROR
+    assert "has no adjust_learning_rate in" in capsys.readouterr().err
 
 
 def test_only_what_is_asked_for_is_imported():

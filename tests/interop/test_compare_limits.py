@@ -31,6 +31,7 @@ def measured(au_set=facs.DISFA, *, tied=()):
         "Backbone.layer1.0.conv1.weight": rng.normal(size=(4, 4)),
         "Backbone.layer2.0.conv1.weight": rng.normal(size=(4, 4)),
         "MFD.conv1.weight": rng.normal(size=(4, 4)),
+        "MFD.conv2.weight": rng.normal(size=(4, 4)),
         "MFD.conv1.bias": 1e-9 * rng.normal(size=4),
     }
     buffers = {"MFD.bn1.running_mean": rng.normal(size=4), "MFD.bn1.running_var": np.ones(4)}
@@ -124,6 +125,23 @@ def test_the_first_departure_in_the_order_of_the_data_flow_is_marked():
     assert marked == {"MFD scale 3, pooled": "DEPARTS FIRST", "scores": "DEPARTS"}
 
 
+@pytest.mark.parametrize(
+    ("field", "group", "name"),
+    [
+        ("gradients", "MFD", "MFD.conv1.weight"),
+        ("gradients", "MFD", "MFD.conv2.weight"),
+        ("buffers", "MFD", "MFD.bn1.running_mean"),
+        ("buffers", "MFD", "MFD.bn1.running_var"),
+    ],
+)
+def test_one_tensor_that_is_no_number_departs_wherever_it_lies(field, group, name):
+    exact = measured()
+    broken = changed(exact, field, name, np.nan, 0)
+    assert departures(exact, broken) == [group]
+    assert departures(broken, exact) == [group]
+    assert departures(exact, broken, exact) == [group]
+
+
 def test_what_is_no_number_departs():
     exact = measured()
     assert departures(exact, changed(exact, "stages", "G", np.nan, 3)) == ["G"]
@@ -141,7 +159,7 @@ def test_what_has_another_shape_departs():
 def test_what_is_missing_departs(field):
     exact = measured()
     rest = {
-        k: v for k, v in getattr(exact, field).items() if k not in ("MFD.conv1.weight", "MFD.bn1.running_var")
+        k: v for k, v in getattr(exact, field).items() if k not in ("MFD.conv2.weight", "MFD.bn1.running_var")
     }
     assert departures(exact, dataclasses.replace(exact, **{field: rest})) == ["MFD"]
 

@@ -31,8 +31,9 @@ class Recorder:
         return Trainee(step, lambda clips: np.full((*clips.shape[:2], 8), self.score, np.float32))
 
 
-def run(data, curves, *, seed=0, steps=3, every=2, **trainees):
-    side_by_side.run(trainees, data, curves, steps=steps, every=every, seed=seed, label="training")
+def run(data, curves, *, seed=0, steps=3, every=2, measured=lambda: None, **trainees):
+    options = {"steps": steps, "every": every, "seed": seed, "label": "training", "measured": measured}
+    side_by_side.run(trainees, data, curves, **options)
 
 
 def test_all_models_see_the_same_clips_and_another_seed_others(data):

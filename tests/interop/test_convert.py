@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -147,6 +148,78 @@ def test_unreadable_pytorch_files_are_refused(tensors, tmp_path, monkeypatch, ca
             assert message in said
             assert len(said.splitlines()) == 1
         assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_truncated_pytorch_files_are_refused_wherever_they_end(tmp_path, capsys):
+    """The older of PyTorch's formats, in which torchvision's weights come, ends in the middle of a pickle."""
+    torch = pytest.importorskip("torch")
+    content = {f"layer{i}.weight": torch.arange(3.0 * i).reshape(3, i) for i in range(1, 5)}
+    for name, new in (("old.pth", False), ("new.pth", True)):
+        torch.save(content, tmp_path / name, _use_new_zipfile_serialization=new)
+        whole = (tmp_path / name).read_bytes()
+        for length in range(0, len(whole) - 8, 7):
+            (tmp_path / "cut.pth").write_bytes(whole[:length])
+            assert run(tmp_path / "cut.pth", tmp_path / "out") == 1
+            said = capsys.readouterr().err
+            assert len(said.splitlines()) == 1, said
+            assert "cut.pth" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_flipped_bit_is_found(tmp_path, capsys):
+    torch = pytest.importorskip("torch")
+    torch.save({"w": torch.full((1000,), 0.123)}, tmp_path / "good.pth")
+    content = bytearray((tmp_path / "good.pth").read_bytes())
+    content[content.index(np.float32(0.123).tobytes()) + 400] ^= 1
+    (tmp_path / "bad.pth").write_bytes(content)
+    assert run(tmp_path / "bad.pth", tmp_path / "out") == 1
+    assert "check sum" in capsys.readouterr().err
+
+
+def test_an_official_swin_file_is_known_and_no_resnet(tmp_path, capsys):
+    """As Microsoft publishes them: under ``model``, with the head of 22k classes and constant buffers."""
+    found = tensors_of("disfa", "swin_tiny")
+    swin = {n.removeprefix("Backbone."): t for n, t in found.items() if n.startswith("Backbone.")}
+    swin |= {"head.weight": np.zeros((21841, 768), np.float32), "head.bias": np.zeros(21841, np.float32)}
+    swin |= {"layers.0.blocks.1.attn_mask": np.zeros((64, 49, 49), np.float32)}
+    files.write_tensors(tmp_path / "swin.safetensors", swin, {})
+    assert run(tmp_path / "swin.safetensors", tmp_path / "ours") == 0
+    said = capsys.readouterr().out
+    assert "backbone swin_tiny" in said
+    assert "head.bias, head.weight" in said
+    assert run(tmp_path / "swin.safetensors", tmp_path / "other", "--backbone", "resnet50") == 1
+    assert "Backbone.layers.0.blocks.0" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_what_a_checkpoint_of_ours_says_is_not_overruled(folder, tmp_path, capsys):
+    assert run(folder / "model.safetensors", tmp_path / "ours") == 0
+    for options, message in (
+        (("copy",), "a checkpoint of this project already"),
+        (("out.safetensors", "--neighbors", 3), "--neighbors: .* says what it is"),
+    ):
+        assert run(tmp_path / "ours", tmp_path / options[0], *options[1:]) == 1
+        assert re.search(message, capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["ours"]
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path, capsys):
+    for number, meta in enumerate(({}, {"model": {"backbone": "tiny"}}, {"dataset": "bp4d", "model": 3})):
+        with checkpoints.Checkpoints(tmp_path / f"run{number}") as stored:
+            stored.save(1, {"params": {"a": np.zeros(2)}, "batch_stats": {"b": np.zeros(2)}}, meta)
+        assert run(tmp_path / f"run{number}", tmp_path / "out.safetensors") == 1
+        assert "does not say what model it holds" in capsys.readouterr().err
+
+
+def test_the_noted_number_of_neighbors_holds(tensors, tmp_path, capsys):
+    for noted, asked, message in (
+        ("3", 4, "notes k = 3"),
+        ("abc", 3, "expected a whole number"),
+        ("3", 0, "at least 1"),
+    ):
+        files.write_tensors(tmp_path / "noted.safetensors", tensors, {"num_neighbors": noted})
+        assert run(tmp_path / "noted.safetensors", tmp_path / "out", "--neighbors", asked) == 1
+        assert message in capsys.readouterr().err
 
 
 def test_weights_of_something_else_are_refused(folder, tmp_path, capsys):

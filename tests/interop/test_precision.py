@@ -20,7 +20,7 @@ def inputs():
 @pytest.mark.slow
 def test_cheaper_formats_are_further_from_float64(inputs):
     done = []
-    found = report.measure("disfa", "resnet18", inputs, None, done.append)
+    found = report.measure("disfa", "resnet18", 2, inputs, None, done.append)
     by_title = {arithmetic.title: errors for arithmetic, errors in found.items()}
     assert list(by_title) == ["float32, highest", "float32, default", "bfloat16"]
     assert len(done) == report.parts()

@@ -57,8 +57,9 @@ def test_eight_devices_train_like_one_in_float64(float64, devices, groups):
     assert len(state.step.sharding.device_set) == 8
     np.testing.assert_allclose(many[:, :3], one[:, :3], rtol=0, atol=1e-10)
     np.testing.assert_allclose(many[:, 3], one[:, 3], rtol=1e-9)
-    for name, array in state.params.items():
-        np.testing.assert_allclose(array, state_of_one.params[name], atol=1e-9, err_msg=name)
+    for part, other in ((state.params, state_of_one.params), (state.batch_stats, state_of_one.batch_stats)):
+        for name, array in part.items():
+            np.testing.assert_allclose(array, other[name], atol=1e-9, err_msg=name)
 
 
 def test_eight_devices_train_like_one_in_float32():
