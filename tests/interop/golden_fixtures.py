@@ -1,5 +1,6 @@
 """Outputs of the PyTorch reference for weights and clips that anybody can regenerate.
 
+`measure_golden` writes further ones.
 ``golden/*.npz`` and ``golden/*.json`` were measured by running the reference (torch 2.13, CPU). For a tensor
 of a given name and shape ``pseudo_random`` gives numbers in [-1, 1); ``weights`` scales them into plausible
 weights. The manifest in the ``.json`` names every tensor of the reference's state_dict.
@@ -14,7 +15,7 @@ import numpy as np
 
 from mdhr_jax import facs
 
-_FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parent / "golden"
 _CONSTANT = ("num_batches_tracked", "relative_position_index", "attn_mask")
 
 
@@ -40,6 +41,7 @@ class Golden:
     backbone: str
     num_clips: int
     num_frames: int
+    neighbors: int
     shapes: dict
     arrays: dict
     gradient_norms: dict
@@ -75,14 +77,15 @@ class Golden:
 
 
 def load(name):
-    description = json.loads((_FOLDER / f"{name}.json").read_text())
-    with np.load(_FOLDER / f"{name}.npz") as file:
+    description = json.loads((FOLDER / f"{name}.json").read_text())
+    with np.load(FOLDER / f"{name}.npz") as file:
         arrays = dict(file)
     return Golden(
         dataset=description["dataset"],
         backbone=description["backbone"],
         num_clips=description["B"],
         num_frames=description["T"],
+        neighbors=description["k"],
         shapes={name: tuple(entry["shape"]) for name, entry in description["manifest"].items()},
         arrays=arrays,
         gradient_norms=description["gradnorm"],
