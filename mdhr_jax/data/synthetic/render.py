@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mdhr_jax.data.synthetic import actions, eyes, landmarks, portrait
+from mdhr_jax.data.synthetic import actions, eyes, interactions, landmarks, portrait
 from mdhr_jax.data.synthetic.distractors import Drift
 from mdhr_jax.data.synthetic.fields import Grid, Plane, make_grid, sample
 from mdhr_jax.data.synthetic.identity import Identity
@@ -129,7 +129,7 @@ class Renderer:
         """
         active = {au: float(value) for au, value in intensities.items() if value > 0.0}
         slide = self._slide(active, drift.head_pose[index])
-        lids_lips = actions.combine_openings(self.actions, active)
+        lids_lips = interactions.combine_openings(self.actions, active)
         matrix, offset = self._head_matrix(drift, index)
         position = self._positions(slide, matrix, offset)
         mouth = self._part_lips(position, slide, lids_lips[2:], matrix, offset)
