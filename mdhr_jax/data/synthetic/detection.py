@@ -61,7 +61,7 @@ class Placement:
     shrink: int
     border: float
 
-    def show(self, frame: Frame) -> tuple[Frame, int]:
+    def show(self, frame: Frame) -> tuple[UInt8[np.ndarray, "P P 3"], int]:
         """The picture, and the width of its border in pixels."""
         if self.shrink > 1:
             size = (frame.shape[1] // self.shrink, frame.shape[0] // self.shrink)
@@ -217,8 +217,8 @@ def main(argv: Sequence[str] | None = None, detector: Detector | None = None) ->
     """
     arguments = _parser().parse_args(argv)
     try:
-        samples = sample_frames(arguments.preset, arguments.subjects, seed=arguments.seed)
         detect = detector or mtcnn_detector()
+        samples = sample_frames(arguments.preset, arguments.subjects, seed=arguments.seed)
         scores = []
         with Progress(len(samples) * len(PLACEMENTS), unit="frames", label="detection") as bar:
             scores += [score(detect, samples, placement, bar.update) for placement in PLACEMENTS]

@@ -1,4 +1,4 @@
-"""How much each AU changes the picture, where, and how far it moves the face.
+"""How much each AU changes the picture, where, how far it moves the face, and whether a still betrays it.
 
     python -m mdhr_jax.data.synthetic.effects --preset realistic --report effects.md
 
@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from mdhr_jax import facs
-from mdhr_jax.data.synthetic import actions, distractors, generator
+from mdhr_jax.data.synthetic import actions, ambiguity, distractors, generator
 from mdhr_jax.data.synthetic.measured import TARGET_EYE_PX, TARGET_PX
 from mdhr_jax.data.synthetic.render import EYE_DISTANCE, EYE_HEIGHT, Renderer
 
@@ -44,6 +44,9 @@ REGIONS: dict[int, tuple[float, float, float, float]] = {
 Brows and forehead for 1, 2, 4; eyes and cheeks for 6; lids for 7; nose, root to upper lip, for 9; around
 the mouth, with cheek or chin where the muscle pulls from there, for the others; the whole jaw for 26.
 """
+
+AUS = tuple(actions.ACTIONS)
+"""AUs that the command measures."""
 
 LEAST_RMS = 3.0
 """Change that every AU must make in its own region, grey levels."""
@@ -192,6 +195,24 @@ def table(effects: Sequence[Effect]) -> str:
     return "\n".join(lines)
 
 
+def ambiguity_table(preset: str, subjects: int, seed: int = 0) -> str:
+    """How ambiguous stills are, as a Markdown table; each AU in the AU set that labels it."""
+    found: dict[int, ambiguity.Ambiguity] = {}
+    for like in generator.LIKES:
+        for au, entry in ambiguity.measure(preset, like, subjects=subjects, seed=seed).items():
+            found.setdefault(au, entry)
+    lines = [
+        "| AU at 0.5 | still against other neutral faces (AUC) | moves its own subject's way "
+        "| change, eye units | spread of neutral faces |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {e.au} | {e.between:.2f} | {e.within:.2f} | {e.shift:+.3f} | {e.spread:.3f} |"
+        for _, e in sorted(found.items())
+    ]
+    return "\n".join(lines)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mdhr_jax.data.synthetic.effects",
@@ -209,12 +230,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         effects = []
-        for au in actions.ACTIONS:
+        for au in AUS:
             effects.append(measure(au, arguments.preset, subjects=arguments.subjects, seed=arguments.seed))
             print(f"AU{au}: {effects[-1].own:.1f} grey levels, {effects[-1].shift:.1f} px", file=sys.stderr)
         text = table(effects)
         jaw = open_mouth(arguments.preset, arguments.subjects, arguments.seed)
         text += f"\n\nAU25 and AU26 together: {jaw:.1f} px."
+        text += "\n\n" + ambiguity_table(arguments.preset, arguments.subjects, arguments.seed)
         title = f"Effects of AUs at apex, preset `{arguments.preset}`, {arguments.subjects} subjects"
         print(text)
         if arguments.report is not None:
