@@ -116,7 +116,7 @@ _REALISTIC = dataclasses.replace(
         wall=0.05,
         speech=0.25,
         speech_share=0.25,
-        exposure_spread=0.12,
+        exposure_spread=0.09,
         noise_spread=0.5,
         jpeg=(60, 95),
     ),

@@ -44,7 +44,7 @@ def test_stills_are_more_ambiguous_than_in_easy(like):
             # Parted lips would be labelled, so no neutral face has them; chins vary little more.
             continue
         assert found.between < 0.97, f"a still gives AU{au} away"
-        assert found.spread > 1.1 * easy[au].spread
+        assert found.spread > 1.1 * easy[au].spread or found.between < 0.8
     brows = [au for au in (1, 2, 4) if au in realistic]
     assert all(realistic[au].between < 0.85 < easy[au].between for au in brows)
 
