@@ -65,7 +65,7 @@ class Drift:
 
     Attributes:
         head_pose: yaw (positive: towards the viewer's right), pitch (positive: downwards) and roll
-            (positive: clockwise as seen).
+            (positive: clockwise as seen), the crop's own error of angle included.
         shift: position of the head in x and y.
         zoom: size of the head relative to the canonical crop.
         exposure: brightness relative to the video's mean.

@@ -12,7 +12,7 @@ OUT_OF_REACH = {24: 0.55, 26: 0.5}
 
 @pytest.mark.parametrize("au", sorted(apexes.ACTIONS))
 def test_an_au_is_visible_local_and_of_its_measured_size(au):
-    effect = effects.measure(au, "realistic", subjects=6, size=112)
+    effect = effects.measure(au, "realistic", subjects=4, size=96)
     assert effect.holds
     assert effect.own_least > effect.noise
     assert effect.rest_share < 0.5
