@@ -1,7 +1,9 @@
 """Procedural videos of faces whose action units move by FACS: no download, no licence, exact labels.
 
-`identity` says who a subject is, `portrait` paints the neutral face, `actions` says what each AU does to
-it, `timeline` when, `distractors` what else moves, `render` draws frames, `eyes` what lids and lips
-uncover, `landmarks` where the points of the face are, `generator` assembles videos from presets, `sheet`
-makes pictures to look at.
+`identity` says who a subject is, `features` what makes the face ambiguous or hides it, `portrait` and
+`detail` paint the neutral face. `apexes` and `measured` say what each AU does to it, `actions` as fields,
+`interactions` how AUs meet, `shading` how they change the light, `timeline` when, `distractors` what else
+moves. `render` draws frames (`warp` its inner loop, `eyes` what lids and lips uncover, `landmarks` where the
+points of the face are), `generator` assembles videos from presets, `sheet` makes pictures to look at.
+`effects`, `ambiguity` and `detection` measure what came out.
 """

@@ -119,9 +119,18 @@ def draw_mouth(
         1.0 - 1.6 * np.abs(across), 0.0, 1.0
     )
     tongue = tongue * np.clip((gap - 0.12) / np.float32(0.12), 0.0, 1.0)
-    for channel, (dark, red, ivory) in enumerate(
-        zip((58.0, 24.0, 24.0), (158.0, 84.0, 84.0), (226.0, 216.0, 200.0), strict=True)
-    ):
+    red_tone = (158.0, 84.0, 84.0)
+    if face.detail:
+        # A wide mouth shows the tongue as a mound in the shade, and the lower teeth before it.
+        red_tone = (138.0, 66.0, 68.0)
+        wide = np.clip((gap - 0.12) / np.float32(0.12), 0.0, 1.0)
+        mound = 1.0 - (across / 0.72) ** 2 - ((lower - 0.03 - y) / np.maximum(0.42 * gap, 0.02)) ** 2
+        tongue = np.sqrt(np.clip(mound, 0.0, 1.0)) * wide
+        row = _ramp(y - lower + np.float32(0.045), 1.5 * pixel) * np.clip(
+            1.3 - 2.0 * np.abs(across), 0.0, 1.0
+        )
+        teeth = np.maximum(teeth, 0.75 * row * wide)
+    for channel, (dark, red, ivory) in enumerate(zip((58.0, 24.0, 24.0), red_tone, face.teeth, strict=True)):
         inside = np.float32(dark) + np.float32(red - dark) * 0.8 * tongue
         inside = inside + teeth * (np.float32(ivory) * shade - inside)
         inside = inside * np.float32(brightness)

@@ -15,10 +15,11 @@ from jaxtyping import Float, Int8, UInt8
 
 from mdhr_jax import facs
 from mdhr_jax.data.synthetic import actions, distractors, timeline
+from mdhr_jax.data.synthetic.features import FeatureConfig, add_features
 from mdhr_jax.data.synthetic.identity import Identity, sample_identity
 from mdhr_jax.data.synthetic.landmarks import LANDMARK_NAMES
 from mdhr_jax.data.synthetic.portrait import Lamp
-from mdhr_jax.data.synthetic.render import EYE_DISTANCE, EYE_HEIGHT, Renderer
+from mdhr_jax.data.synthetic.render import EYE_DISTANCE, EYE_HEIGHT, Renderer, Style
 
 __all__ = [
     "GENERATOR_VERSION",
@@ -47,6 +48,9 @@ _PUBLISHED_RATES: dict[str, dict[int, float]] = {
 }  # fmt: skip
 
 
+_NO_FEATURES = FeatureConfig()
+
+
 @dataclasses.dataclass(frozen=True)
 class Preset:
     """How hard and how lifelike a data set is.
@@ -61,6 +65,9 @@ class Preset:
         asymmetry: spread of the strength of the two halves of a face.
         light_turn: spread of the direction of the light between videos, as a tangent.
         light_warmth: spread of its colour.
+        light_contrast: spread of the share of the light that comes from one direction.
+        features: beards, glasses, traces of AUs at rest.
+        measured_actions: whether AUs have their measured sizes, see `measured`.
     """
 
     name: str
@@ -72,6 +79,9 @@ class Preset:
     asymmetry: float = 0.1
     light_turn: float = 0.2
     light_warmth: float = 0.03
+    light_contrast: float = 0.0
+    features: FeatureConfig = _NO_FEATURES
+    measured_actions: bool = False
 
     def rates(self, like: str) -> dict[int, float]:
         """Wanted share of frames with each AU, by FACS number."""
@@ -79,14 +89,48 @@ class Preset:
         return {au: min(max(rate, self.lowest_rate), self.highest_rate) for au, rate in published.items()}
 
 
-PRESETS: dict[str, Preset] = {
-    "easy": Preset(
-        name="easy",
-        lowest_rate=0.2,
-        highest_rate=0.58,
-        timeline=timeline.TimelineConfig(follows={(1, 2): 0.45, (6, 12): 0.5, (25, 26): 0.35}),
-        distractors=distractors.DistractorConfig(),
+_EASY = Preset(
+    name="easy",
+    lowest_rate=0.2,
+    highest_rate=0.58,
+    timeline=timeline.TimelineConfig(follows={(1, 2): 0.45, (6, 12): 0.5, (25, 26): 0.35}),
+    distractors=distractors.DistractorConfig(),
+)
+
+# The faces and distractors of recordings: a still is ambiguous, and much moves that is not an AU.
+_REALISTIC = dataclasses.replace(
+    _EASY,
+    name="realistic",
+    distractors=distractors.DistractorConfig(
+        yaw=5.0,
+        pitch=3.5,
+        roll=1.2,
+        exposure=0.05,
+        light_turn=0.1,
+        gaze=0.3,
+        blinks_per_second=0.3,
+        noise=2.2,
+        crop_jitter=0.008,
+        crop_turn=0.35,
+        crop_zoom=0.006,
+        wall=0.05,
+        speech=0.25,
+        speech_share=0.25,
+        exposure_spread=0.09,
+        noise_spread=0.5,
+        jpeg=(60, 95),
     ),
+    identity_variation=1.5,
+    asymmetry=0.25,
+    light_turn=0.35,
+    light_warmth=0.07,
+    light_contrast=0.14,
+    features=FeatureConfig(resting=0.25, slant=0.02, glasses=0.2, beard=0.4, detail=1.0, clutter=1.0),
+    measured_actions=True,
+)
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset for preset in (_EASY, _REALISTIC, dataclasses.replace(_REALISTIC, name="changing"))
 }
 
 
@@ -214,7 +258,15 @@ class SyntheticVideo:
 
 
 # Numbers that keep the random streams of one video apart.
-_STREAMS = {"identity": 1, "subject_rates": 2, "timeline": 3, "drift": 4, "lamp": 5, "sensor": 6}
+_STREAMS = {
+    "identity": 1,
+    "subject_rates": 2,
+    "timeline": 3,
+    "drift": 4,
+    "lamp": 5,
+    "sensor": 6,
+    "features": 7,
+}
 
 
 def _stream(spec: SyntheticSpec, name: str, *key: int) -> np.random.Generator:
@@ -228,7 +280,8 @@ def subject_face(spec: SyntheticSpec, subject_index: int) -> Identity:
     """The neutral face of a subject, counted from 0."""
     preset = get_preset(spec.preset)
     rng = _stream(spec, "identity", subject_index)
-    return sample_identity(rng, variation=preset.identity_variation, asymmetry=preset.asymmetry)
+    face = sample_identity(rng, variation=preset.identity_variation, asymmetry=preset.asymmetry)
+    return add_features(face, preset.features, _stream(spec, "features", subject_index))
 
 
 def video_lamp(spec: SyntheticSpec, video_id: VideoId) -> Lamp:
@@ -239,16 +292,21 @@ def video_lamp(spec: SyntheticSpec, video_id: VideoId) -> Lamp:
     return Lamp(
         direction_x=preset.light_turn * 1.5 * side,
         direction_y=-0.4 + preset.light_turn * high,
-        ambient=0.5,
+        ambient=0.5 - (preset.light_contrast * rng.uniform(-1.0, 1.0) if preset.light_contrast else 0.0),
         warmth=preset.light_warmth * warm,
     )
+
+
+def neutral_renderer(spec: SyntheticSpec, video_id: VideoId) -> Renderer:
+    """The renderer of a video's subject in its light, for measurements on single frames."""
+    return _renderer(_draw_key(spec), video_id)
 
 
 def apex_picture(
     spec: SyntheticSpec, video_id: VideoId, intensities: Mapping[int, float]
 ) -> UInt8[np.ndarray, "S S 3"]:
     """A still of the given intensities (FACS number to [0, 1]): head at rest, no blink, no noise."""
-    picture, _ = _renderer(_draw_key(spec), video_id).frame(intensities, distractors.still(1), 0)
+    picture, _ = neutral_renderer(spec, video_id).frame(intensities, distractors.still(1), 0)
     return np.clip(picture + 0.5, 0.0, 255.0).astype(np.uint8)
 
 
@@ -279,8 +337,8 @@ def render_video(spec: SyntheticSpec, video_id: VideoId) -> SyntheticVideo:
     key = video_id.subject_index, video_id.video_index
     tracks, labels = time_courses(spec, video_id)
     drift = distractors.drift(preset.distractors, count, au_set.fps, _stream(spec, "drift", *key))
-    sensor = distractors.Sensor(spec.size, preset.distractors.noise, _stream(spec, "sensor", *key))
-    renderer = _renderer(_draw_key(spec), video_id)
+    sensor = distractors.make_sensor(preset.distractors, spec.size, _stream(spec, "sensor", *key))
+    renderer = neutral_renderer(spec, video_id)
     frames = np.empty((count, spec.size, spec.size, 3), np.uint8)
     landmarks = np.empty((count, len(LANDMARK_NAMES), 2), np.float32)
     for i in range(count):
@@ -306,4 +364,6 @@ def _draw_key(spec: SyntheticSpec) -> SyntheticSpec:
 def _renderer(spec: SyntheticSpec, video_id: VideoId) -> Renderer:
     face = subject_face(spec, video_id.subject_index)
     known = tuple(au for au in spec.au_set.aus if au in actions.ACTIONS)
-    return Renderer(face, video_lamp(spec, video_id), known, spec.size)
+    preset = get_preset(spec.preset)
+    style = Style(measured=preset.measured_actions, speaks=preset.distractors.speech > 0.0)
+    return Renderer(face, video_lamp(spec, video_id), known, spec.size, style)

@@ -43,6 +43,44 @@ HAIR_STYLES = ("short", "long", "fringe", "bald")
 
 
 @dataclasses.dataclass(frozen=True)
+class Glasses:
+    """A pair of glasses; lengths in eye units.
+
+    Attributes:
+        half_width: of one lens.
+        half_height: of one lens.
+        squareness: of the outline, 0 for an ellipse, 1 for a rounded rectangle.
+        rim: half thickness of the rim.
+        y: height of the middle of the lenses below the pupils.
+        colour: of the rim.
+        glare: strength of the reflection on the lenses, 0 to 1.
+    """
+
+    half_width: float
+    half_height: float
+    squareness: float
+    rim: float
+    y: float
+    colour: Colour
+    glare: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Resting:
+    """How much of an AU's apex a neutral face shows at rest.
+
+    Attributes:
+        au: FACS number.
+        shape: share of the apex in the place of brows, lids, lips and skin.
+        furrows: share of its folds and bulges.
+    """
+
+    au: int
+    shape: float
+    furrows: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Identity:
     """One subject's neutral face.
 
@@ -83,6 +121,15 @@ class Identity:
         left_gain: strength of the viewer's left half of every action, about 1.
         right_gain: strength of the viewer's right half.
         texture_seed: seed of the skin, hair and wall texture.
+        beard: opacity of a full or chin beard, 0 to 1.
+        beard_width: half width of the beard; a chin beard is narrow.
+        moustache: opacity of a moustache, 0 to 1.
+        glasses: worn in all videos, or none.
+        teeth: colour of the teeth.
+        slant: how far the viewer's right half of mouth and brows rests below the left one.
+        resting: traces of AUs in the neutral face.
+        detail: strength of pores, cast shadows, gloss and uneven colour of the skin, 0 to 1.
+        clutter: contrast of what stands behind the head, 0 to 1.
     """
 
     face_width: float
@@ -121,6 +168,15 @@ class Identity:
     left_gain: float
     right_gain: float
     texture_seed: int
+    beard: float = 0.0
+    beard_width: float = 1.2
+    moustache: float = 0.0
+    glasses: Glasses | None = None
+    teeth: Colour = (226.0, 216.0, 200.0)
+    slant: float = 0.0
+    resting: tuple[Resting, ...] = ()
+    detail: float = 0.0
+    clutter: float = 0.0
 
     def brow_point(self, along: float) -> Point:
         """Middle of the viewer's right brow, from its inner (0) to its outer end (1)."""
@@ -155,13 +211,16 @@ def sample_identity(rng: np.random.Generator, *, variation: float = 1.0, asymmet
 
     Args:
         rng: source of randomness, used up in a fixed order.
-        variation: 1 for the full spread of geometry, 0 for the average face.
+        variation: 1 for the plain spread of geometry, 0 for the average face, above 1 for a wider one.
         asymmetry: spread of the strength of the two halves of the face.
     """
 
     def between(low: float, high: float) -> float:
         middle, half = 0.5 * (low + high), 0.5 * (high - low)
         return float(middle + variation * half * rng.uniform(-1.0, 1.0))
+
+    def share(low: float, high: float) -> float:
+        return min(max(between(low, high), 0.0), 1.0)
 
     tone = rng.uniform(0.0, len(_SKIN) - 1.001)
     lower = int(tone)
@@ -201,9 +260,9 @@ def sample_identity(rng: np.random.Generator, *, variation: float = 1.0, asymmet
         mouth_curve=between(-0.015, 0.03),
         lip_upper=between(0.05, 0.085),
         lip_lower=between(0.075, 0.115),
-        furrows=between(0.0, 0.55),
-        stubble=between(0.0, 0.8) if masculine and rng.uniform() < 0.6 else 0.0,
-        freckles=between(0.0, 1.0),
+        furrows=share(0.0, 0.55),
+        stubble=share(0.0, 0.8) if masculine and rng.uniform() < 0.6 else 0.0,
+        freckles=share(0.0, 1.0),
         skin=_colour(skin),
         lips=_colour(lips),
         hair=hair,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
 
+from mdhr_jax.data.synthetic import detail, features
 from mdhr_jax.data.synthetic.fields import (
     Grid,
     Plane,
@@ -163,6 +164,7 @@ def skin(face: Identity, grid: Grid) -> Float[np.ndarray, "H W 3"]:
 
     _paint(image, base * np.asarray([0.5, 0.42, 0.4], np.float32), np.minimum(0.6 * both(crease), 1.0))
     _paint_brows(image, face, grid, rng)
+    features.paint_beard(image, face, grid)
     return image
 
 
@@ -238,6 +240,8 @@ def portrait(face: Identity, lamp: Lamp, grid: Grid) -> Float[np.ndarray, "H W 4
         alpha = mask + alpha * (1.0 - mask)
 
     strands = 1.0 + 0.2 * noise(grid, rng, (0.014, 0.3)) + 0.06 * noise(grid, rng, (0.006, 0.05))
+    if face.detail:
+        strands = detail.detailed_strands(face, grid)
     hair = np.asarray(face.hair, np.float32) * np.clip(strands, 0.4, 1.8)[..., None]
     outer = face.face_width + (0.06 if face.hair_style in ("short", "bald") else 0.2)
     skull = smoothstep(edge, -edge, ((grid.x / outer) ** 2 + ((grid.y + 0.1) / 1.6) ** 2) - 1.0)
@@ -260,7 +264,10 @@ def portrait(face: Identity, lamp: Lamp, grid: Grid) -> Float[np.ndarray, "H W 4
         inner = both(lambda s: gauss(grid, (s * (face.face_width + 0.04), 0.2), (0.03, 0.09)))
         _paint(image, tone * 0.5, 0.6 * inner)
 
-    shaded = skin(face, grid) * relight(relief(face, grid), grid.step, lamp)[..., None]
+    z = relief(face, grid)
+    shaded = skin(face, grid) * relight(z, grid.step, lamp)[..., None]
+    if face.detail:
+        shaded = detail.detailed_skin(shaded, face, z, radius, grid, (lamp.direction_x, lamp.direction_y))
     layer(shaded, inside)
     if face.hair_style != "bald":
         temple = 0.0 if face.hair_style == "short" else 0.3
@@ -284,4 +291,6 @@ def backdrop(face: Identity, grid: Grid) -> Float[np.ndarray, "H W 3"]:
     rng = np.random.default_rng(face.texture_seed + 2)
     base = np.asarray(face.wall, np.float32)
     shade = 1.0 + 0.07 * noise(grid, rng, (0.5, 0.5)) - 0.12 * np.abs(grid.x + 0.2) / 1.5
+    if face.clutter:
+        shade = shade + detail.clutter(face, grid)
     return np.clip(base * shade[..., None], 0.0, 255.0).astype(np.float32)

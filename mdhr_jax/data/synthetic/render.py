@@ -11,10 +11,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from mdhr_jax.data.synthetic import actions, eyes, landmarks, portrait
+from mdhr_jax.data.synthetic import actions, eyes, features, interactions, landmarks, portrait, warp
+from mdhr_jax.data.synthetic.apexes import Action
 from mdhr_jax.data.synthetic.distractors import Drift
-from mdhr_jax.data.synthetic.fields import Grid, Plane, make_grid, sample
+from mdhr_jax.data.synthetic.fields import make_grid, sample
 from mdhr_jax.data.synthetic.identity import Identity
+from mdhr_jax.data.synthetic.interactions import Unit
+from mdhr_jax.data.synthetic.measured import measured_action
+from mdhr_jax.data.synthetic.shading import Shader
 
 EYE_HEIGHT = 0.29
 """Height of the eyes in the canonical crop, as a share of its side."""
@@ -22,17 +26,27 @@ EYE_DISTANCE = 0.35
 """Distance of the eyes in the canonical crop, as a share of its side."""
 
 _MARGIN = 0.09  # of the crop's side, painted around it so that a drifting head shows no border
-_SHADE_FLOOR = 0.004  # shading below this share is left out of an AU's box
-_BLOCK_ROWS = 32
+Slide = Float[np.ndarray, "2 h w"]
+_GLASSES_HEIGHT = 0.2  # of the lenses before the eyes, eye units
 _LOWER_REACH, _UPPER_REACH = 0.2, 0.11  # how far skin follows a parting lip, eye units
 
 
 @dataclasses.dataclass(frozen=True)
-class Shade:
-    """Change of brightness (share) that an AU at apex makes within a box of the portrait."""
+class Style:
+    """How the actions of all faces of a data set look.
 
-    box: tuple[slice, slice]
-    gain: Plane
+    Attributes:
+        measured: whether apexes have their measured sizes and pairs of AUs act as FACS has it; else the
+            plain ones of the preset ``easy``.
+        speaks: whether lips and jaw may move without an AU.
+    """
+
+    measured: bool = False
+    speaks: bool = False
+
+
+_PLAIN_STYLE = Style()
+_SPEECH_AUS = (26, 25)  # what jaw and lips of speech look like
 
 
 class Renderer:
@@ -43,10 +57,19 @@ class Renderer:
         lamp: the light of the video.
         aus: FACS numbers that frames may use.
         size: side of the frames, pixels.
+        style: how actions look.
     """
 
-    def __init__(self, face: Identity, lamp: portrait.Lamp, aus: Sequence[int], size: int):
+    def __init__(
+        self,
+        face: Identity,
+        lamp: portrait.Lamp,
+        aus: Sequence[int],
+        size: int,
+        style: Style = _PLAIN_STYLE,
+    ):
         self.face = face
+        self._style = style
         self.size = size
         self.pixel = 1.0 / (EYE_DISTANCE * size)
         margin = int(np.ceil(_MARGIN * size))
@@ -55,63 +78,58 @@ class Renderer:
         first_x = (0.5 - margin - 0.5 * size) * self.pixel
         first_y = (0.5 - margin - EYE_HEIGHT * size) * self.pixel
         self._canvas = make_grid(first_x, first_y, self.pixel, side, side)
-        self._wall = portrait.backdrop(face, self._crop_grid())
+        self._margin = margin
+        self._wall = self._paint_wall()
         self._portrait = portrait.portrait(face, lamp, self._canvas)
         self._stride = max(1, round(size / 85))
         step = self.pixel * self._stride
         count = -(-side // self._stride) + 1
         self._coarse = make_grid(first_x, first_y, step, count, count)
-        self.actions = {au: actions.action(au, face) for au in aus}
+        self._rules = interactions.FULL if style.measured else interactions.PLAIN
+        drawn = tuple(dict.fromkeys((*aus, *(_SPEECH_AUS if style.speaks else ()))))
+        self.actions: dict[Unit, Action] = {au: self._apex(au) for au in drawn}
+        pairs = self._rules.pairs.items()
+        self.actions |= {pair: draw(face) for pair, draw in pairs if set(pair) <= set(drawn)}
         gains = (face.left_gain, face.right_gain)
         self._slides = {
-            au: actions.displacement(apex, self._coarse, gains) for au, apex in self.actions.items()
+            unit: actions.displacement(apex, self._coarse, gains) for unit, apex in self.actions.items()
         }
         height = portrait.relief(face, self._coarse)
         self._height = height - sample(height[None], self._coarse, *_points([(0.5, 0.0)]))[0, 0]
-        self._prepare_shading(lamp, gains)
+        shader = Shader(face, lamp, self._canvas, gains)
+        self._shades = shader.of_actions(self.actions)
+        self._light_shades = shader.of_light()
+        self._rest_slide, self._rest_lids = None, (0.0, 0.0)
+        if face.resting or face.slant:
+            self._rest_slide, self._rest_lids = self._neutral_traces(gains)
+            self._portrait[..., :3] *= shader.at_rest(self._apex)[..., None]
 
-    def _crop_grid(self) -> Grid:
+    def skin_slide(self, intensities: Mapping[int, float]) -> Slide:
+        """How far AUs and their pairs have moved the skin, eye units, on a coarse grid."""
+        units = interactions.with_pairs(self._rules, intensities)
+        return np.sum([np.float32(value) * self._slides[unit] for unit, value in units.items()], axis=0)
+
+    def _apex(self, au: int) -> Action:
+        return (measured_action if self._style.measured else actions.action)(au, self.face)
+
+    def _paint_wall(self) -> Float[np.ndarray, "H W 3"]:
+        """The wall with a margin where it can move against the crop, else just what the crop shows."""
+        if self.face.clutter:
+            return portrait.backdrop(self.face, self._canvas)
         start_x, start_y = (0.5 - 0.5 * self.size) * self.pixel, (0.5 - EYE_HEIGHT * self.size) * self.pixel
-        return make_grid(start_x, start_y, self.pixel, self.size, self.size)
+        return portrait.backdrop(self.face, make_grid(start_x, start_y, self.pixel, self.size, self.size))
 
-    def _prepare_shading(self, lamp: portrait.Lamp, gains: tuple[float, float]) -> None:
-        z = portrait.relief(self.face, self._canvas)
-        inside = portrait.smoothstep(1.0, 0.9, portrait.face_radius(self.face, self._canvas))
-        plain = portrait.relight(z, self._canvas.step, lamp)
-
-        def change(lit: Plane, weight: Plane | float = 1.0) -> Shade:
-            gain = weight * inside * np.clip(lit / np.maximum(plain, 0.05) - 1.0, -0.75, 0.8)
-            return _boxed(gain.astype(np.float32))
-
-        self._shades = {}
-        for au, apex in self.actions.items():
-            bent = z + actions.relief_change(apex, self.face, self._canvas, gains)
-            shade = change(portrait.relight(bent, self._canvas.step, lamp))
-            if apex.blanch:
-                shade = _boxed(_unboxed(shade, z.shape) + self._lip_mask() * np.float32(0.45 * apex.blanch))
-            self._shades[au] = shade
-        turn = 0.25
-        self._light_shades = tuple(
-            change(
-                portrait.relight(
-                    z,
-                    self._canvas.step,
-                    dataclasses.replace(
-                        lamp, direction_x=lamp.direction_x + dx, direction_y=lamp.direction_y + dy
-                    ),
-                ),
-                1.0 / turn,
-            )
-            for dx, dy in ((turn, 0.0), (0.0, turn))
-        )
-
-    def _lip_mask(self) -> Plane:
-        face, grid = self.face, self._canvas
-        t = np.clip(np.abs(grid.x) / face.mouth_half_width, 0.0, 1.0)
-        line = face.mouth_line(grid.x)
-        above = np.abs(grid.y - line + 0.5 * face.lip_upper) < 0.4 * face.lip_upper
-        below = np.abs(grid.y - line - 0.5 * face.lip_lower) < 0.4 * face.lip_lower
-        return ((above | below) * (1.0 - t**2)).astype(np.float32)
+    def _neutral_traces(self, gains: tuple[float, float]) -> tuple[Slide, tuple[float, float]]:
+        """Slide of the neutral face, and how far its lids close; parted lips are never at rest."""
+        slide = features.slant_shift(self.face, self._coarse)
+        upper = lower = 0.0
+        for trace in self.face.resting:
+            apex = self._apex(trace.au)
+            slide += np.float32(trace.shape) * actions.displacement(apex, self._coarse, gains)
+            upper += trace.shape * apex.upper_lid
+            lower += trace.shape * apex.lower_lid
+        # However heavy the lids, the eyes of a resting face are open.
+        return slide, (min(upper, 0.3), min(lower, 0.5))
 
     def frame(
         self, intensities: Mapping[int, float], drift: Drift, index: int
@@ -127,20 +145,26 @@ class Renderer:
             picture in grey levels, float32, not yet clipped; landmarks in pixels (x, y), pixel (0, 0) having
             its centre at (0.5, 0.5), in the order of `landmarks.LANDMARK_NAMES`.
         """
-        active = {au: float(value) for au, value in intensities.items() if value > 0.0}
+        active = self._active(intensities, drift.speech[index])
         slide = self._slide(active, drift.head_pose[index])
-        lids_lips = actions.combine_openings(self.actions, active)
+        lids_lips = interactions.combine_openings(self.actions, active, self._rules)
         matrix, offset = self._head_matrix(drift, index)
         position = self._positions(slide, matrix, offset)
         mouth = self._part_lips(position, slide, lids_lips[2:], matrix, offset)
         texture = self._shaded(active, drift.light_turn[index])
-        picture = self._gather(texture, position)
+        picture = warp.gather(texture, self._canvas, self.pixel, position, self._wall_now(drift.wall[index]))
         exposure = float(drift.exposure[index])
         bright = exposure * 0.95
         if mouth is not None:
             box, x, y, upper, lower = mouth
             eyes.draw_mouth(picture[box], x, y, upper, lower, self.face, bright, self.pixel)
-        lids = eyes.lid_heights(self.face, lids_lips[0], lids_lips[1], float(drift.blink[index]))
+        rest = self._rest_lids
+        lids = eyes.lid_heights(
+            self.face,
+            rest[0] + (1.0 - rest[0]) * lids_lips[0],
+            rest[1] + (1.0 - rest[1]) * lids_lips[1],
+            float(drift.blink[index]),
+        )
         gaze = (float(drift.gaze[index, 0]), float(drift.gaze[index, 1]))
         sockets = {}
         for side in (-1.0, 1.0):
@@ -150,23 +174,75 @@ class Renderer:
             x, y = self._to_face(box, matrix, offset)
             x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
             eyes.draw_eye(picture[box], x, y, self.face, side, lids, gaze, bright, self.pixel)
+        if self.face.glasses is not None:
+            self._wear_glasses(picture, drift.head_pose[index], bright, matrix, offset)
         if exposure != 1.0:
             picture *= np.float32(exposure)
         moved = self._forward(slide, landmarks.on_skin(self.face))
         points = landmarks.assemble(self.face, moved, lids, self._lip_shifts(lids_lips[2:]), sockets)
         return picture, ((points - offset) @ np.linalg.inv(matrix).T).astype(np.float32)
 
+    def _active(self, intensities: Mapping[int, float], speech: Float[np.ndarray, "2"]) -> dict[Unit, float]:
+        """Strength of everything that acts in a frame; speech fills up what its AUs leave."""
+        active = {au: float(value) for au, value in intensities.items() if value > 0.0}
+        if self._style.speaks:
+            for au, share in zip(_SPEECH_AUS, speech.tolist(), strict=True):
+                if share > 0.0:
+                    active[au] = active.get(au, 0.0) + share * (1.0 - active.get(au, 0.0))
+        return interactions.with_pairs(self._rules, active)
+
+    def _wear_glasses(
+        self,
+        picture: Float[np.ndarray, "S S 3"],
+        pose: Float[np.ndarray, "3"],
+        brightness: float,
+        matrix: np.ndarray,
+        offset: np.ndarray,
+    ) -> None:
+        glasses = self.face.glasses
+        if glasses is None:
+            return
+        turn = np.sin(np.radians(pose[:2])).tolist()
+        x0, y0 = _GLASSES_HEIGHT * turn[0], _GLASSES_HEIGHT * turn[1]
+        reach = self.face.face_width + 0.02
+        box = self._box((x0, y0 + glasses.y), (reach, glasses.half_height + 0.1), matrix, offset)
+        x, y = self._to_face(box, matrix, offset)
+        features.draw_glasses(
+            picture[box],
+            x - np.float32(x0),
+            y - np.float32(y0),
+            glasses,
+            self.face.face_width,
+            brightness,
+            self.pixel,
+        )
+
+    def _wall_now(self, shift: Float[np.ndarray, "2"]) -> Float[np.ndarray, "S S 3"]:
+        """What the crop shows of the wall, moved by whole pixels."""
+        if len(self._wall) == self.size:
+            return self._wall
+        place = np.rint(self._margin - shift / self.pixel).clip(0, 2 * self._margin).astype(int)
+        return self._wall[place[1] : place[1] + self.size, place[0] : place[0] + self.size]
+
+    def _lower_reach(self, gap: tuple[float, float]) -> float:
+        """How far below the lower lip skin follows it, eye units: with a dropping jaw down to the chin."""
+        return _LOWER_REACH + (0.4 * max(gap[1] - 0.1, 0.0) if self._style.measured else 0.0)
+
     def _lip_shifts(self, gap: tuple[float, float]) -> tuple[float, float, float, float]:
         """How far a gap between the lips moves the top and bottom of the upper and of the lower lip."""
         upper = float(np.exp(-0.5 * (self.face.lip_upper / _UPPER_REACH) ** 2))
-        lower = float(np.exp(-0.5 * (self.face.lip_lower / _LOWER_REACH) ** 2))
+        lower = float(np.exp(-0.5 * (self.face.lip_lower / self._lower_reach(gap)) ** 2))
         return -gap[0] * upper, -gap[0], gap[1], gap[1] * lower
 
-    def _slide(self, active: Mapping[int, float], pose: Float[np.ndarray, "3"]) -> Float[np.ndarray, "2 h w"]:
+    def _slide(
+        self, active: Mapping[Unit, float], pose: Float[np.ndarray, "3"]
+    ) -> Float[np.ndarray, "2 h w"]:
         yaw, pitch = (float(v) for v in np.sin(np.radians(pose[:2])))
         slide = np.stack([np.float32(yaw) * self._height, np.float32(pitch) * self._height])
-        for au, value in active.items():
-            slide += np.float32(value) * self._slides[au]
+        if self._rest_slide is not None:
+            slide += self._rest_slide
+        for unit, value in active.items():
+            slide += np.float32(value) * self._slides[unit]
         return slide
 
     def _pose_shift(self, pose: Float[np.ndarray, "3"], where: tuple[float, float]) -> tuple[float, float]:
@@ -196,7 +272,9 @@ class Renderer:
         x, y = x + np.float32(offset[0]), y + np.float32(offset[1])
         moved = sample(slide, self._coarse, x.ravel(), y.ravel()).reshape(2, count, count)
         coarse = np.stack([x, y]) - moved
-        return _enlarge(_enlarge(coarse, self._stride, 1), self._stride, 2)[:, : self.size, : self.size]
+        return warp.enlarge(warp.enlarge(coarse, self._stride, 1), self._stride, 2)[
+            :, : self.size, : self.size
+        ]
 
     def _box(
         self, centre: tuple[float, float], half: tuple[float, float], matrix: np.ndarray, offset: np.ndarray
@@ -240,22 +318,29 @@ class Renderer:
         moved = self._forward(slide, np.stack([rest, face.mouth_line(rest)], -1))
         half = 0.5 * float(moved[-1, 0] - moved[0, 0])
         low, high = float(moved[:, 1].min()) - gap[0], float(moved[:, 1].max()) + gap[1]
-        top, bottom = low - 3.0 * _UPPER_REACH, high + 3.0 * _LOWER_REACH
+        lower_reach = self._lower_reach(gap)
+        top, bottom = low - 3.0 * _UPPER_REACH, high + 3.0 * lower_reach
         centre = 0.5 * float(moved[-1, 0] + moved[0, 0]), 0.5 * (top + bottom)
         box = self._box(centre, (half, 0.5 * (bottom - top)), matrix, offset)
         x, y = self._to_face(box, matrix, offset)
         line = np.interp(x, moved[:, 0], moved[:, 1]).astype(np.float32)
         t = (x - np.float32(centre[0])) / np.float32(0.97 * half)
-        window = np.maximum(1.0 - t * t, 0.0) ** np.float32(0.7)
+        window = np.maximum(1.0 - t * t, 0.0) ** np.float32(0.48 if self._style.measured else 0.7)
         upper, lower = line - np.float32(gap[0]) * window, line + np.float32(gap[1]) * window
         above = np.maximum(upper - y, 0.0) / np.float32(_UPPER_REACH)
-        below = np.maximum(y - lower, 0.0) / np.float32(_LOWER_REACH)
+        below = np.maximum(y - lower, 0.0) / np.float32(lower_reach)
         shift = np.where(
             y < 0.5 * (upper + lower),
             (line - upper) * np.exp(-0.5 * above * above),
             (line - lower) * np.exp(-0.5 * below * below),
         )
-        position[1][box] += shift
+        if self._style.measured:
+            # The lips part after the skin has slid: what lies at a lip's edge is the skin of the line.
+            moved_y = y + shift
+            skin = sample(slide, self._coarse, x.ravel(), moved_y.ravel()).reshape(2, *y.shape)
+            position[0][box], position[1][box] = x - skin[0], moved_y - skin[1]
+        else:
+            position[1][box] += shift
         # Only the rows between the lips need to be drawn.
         inside = self._box((centre[0], 0.5 * (low + high)), (half, 0.5 * (high - low) + 0.03), matrix, offset)
         part = slice(inside[0].start - box[0].start, inside[0].stop - box[0].start)
@@ -270,11 +355,11 @@ class Renderer:
         return moved
 
     def _shaded(
-        self, active: Mapping[int, float], light_turn: Float[np.ndarray, "2"]
+        self, active: Mapping[Unit, float], light_turn: Float[np.ndarray, "2"]
     ) -> Float[np.ndarray, "H W 4"]:
         gain = np.ones((*self._canvas.shape, 1), np.float32)
-        for au, value in active.items():
-            shade = self._shades[au]
+        for unit, value in active.items():
+            shade = self._shades[unit]
             gain[(*shade.box, 0)] += np.float32(value) * shade.gain
         for shade, value in zip(self._light_shades, light_turn, strict=True):
             if value:
@@ -284,76 +369,7 @@ class Renderer:
         texture[..., 3] = self._portrait[..., 3]
         return texture
 
-    def _gather(
-        self, texture: Float[np.ndarray, "H W 4"], position: Float[np.ndarray, "2 S S"]
-    ) -> Float[np.ndarray, "S S 3"]:
-        """Bilinear reading of the portrait, laid over the wall."""
-        height, width = self._canvas.shape
-        scale = np.float32(1.0 / self.pixel)
-        # Four float32 are one complex128, so that each corner is a single gather of 16-byte items.
-        flat = texture.view(np.complex128).reshape(-1)
-        picture = np.empty((self.size, self.size, 3), np.float32)
-        # Blocks of rows keep the temporaries in the processor's cache.
-        for start in range(0, self.size, _BLOCK_ROWS):
-            rows = slice(start, min(start + _BLOCK_ROWS, self.size))
-            column = np.clip((position[0, rows] - self._canvas.x[0, 0]) * scale, 0.0, width - 1.01)
-            row = np.clip((position[1, rows] - self._canvas.y[0, 0]) * scale, 0.0, height - 1.01)
-            left, top = column.astype(np.intp), row.astype(np.intp)
-            # Repeating the weights is faster than broadcasting them over so short an axis.
-            fx, fy = (np.repeat(part, 4).reshape(*left.shape, 4) for part in (column - left, row - top))
-            corners = []
-            for shift in (0, 1, width, width + 1):
-                taken = flat.take(top * width + left + shift, mode="clip")
-                corners.append(taken.view(np.float32).reshape(*left.shape, 4))
-            first, second, third, fourth = corners
-            second -= first
-            second *= fx
-            first += second
-            fourth -= third
-            fourth *= fx
-            third += fourth
-            third -= first
-            third *= fy
-            first += third
-            np.multiply(self._wall[rows], 1.0 - first[..., 3:], out=picture[rows])
-            picture[rows] += first[..., :3]
-        return picture
-
 
 def _points(pairs: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
     array = np.asarray(pairs, np.float32)
     return array[:, 0], array[:, 1]
-
-
-def _boxed(gain: Plane) -> Shade:
-    rows = np.flatnonzero(np.abs(gain).max(1) > _SHADE_FLOOR)
-    columns = np.flatnonzero(np.abs(gain).max(0) > _SHADE_FLOOR)
-    if not len(rows):
-        return Shade(np.s_[0:1, 0:1], np.zeros((1, 1), np.float32))
-    box = np.s_[int(rows[0]) : int(rows[-1]) + 1, int(columns[0]) : int(columns[-1]) + 1]
-    return Shade(box, np.ascontiguousarray(gain[box]))
-
-
-def _unboxed(shade: Shade, shape: tuple[int, int]) -> Plane:
-    full = np.zeros(shape, np.float32)
-    full[shade.box] = shade.gain
-    return full
-
-
-def _enlarge(coarse: np.ndarray, factor: int, axis: int) -> np.ndarray:
-    """Linear interpolation along one axis: n samples to (n - 1) * factor + 1."""
-    if factor == 1:
-        return coarse
-    count = coarse.shape[axis]
-    lower = np.take(coarse, np.arange(count - 1), axis)
-    rise = np.take(coarse, np.arange(1, count), axis) - lower
-    shape = list(coarse.shape)
-    shape[axis] = (count - 1) * factor + 1
-    out = np.empty(shape, np.float32)
-    index: list[slice] = [slice(None)] * coarse.ndim
-    for part in range(factor):
-        index[axis] = slice(part, shape[axis] - 1, factor)
-        out[tuple(index)] = lower + np.float32(part / factor) * rise
-    index[axis] = slice(shape[axis] - 1, None)
-    out[tuple(index)] = np.take(coarse, [count - 1], axis)
-    return out

@@ -5,28 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from mdhr_jax.data.synthetic import actions, distractors, generator
+from mdhr_jax.data.synthetic import actions, apexes, distractors, effects, generator
 from mdhr_jax.data.synthetic.generator import LANDMARK_NAMES, SyntheticSpec
 
 SIZE = 128
-# Boxes in eye units (left, top, right, bottom) in which an AU of a canonical face should do its work.
-OWN = {
-    1: (-0.7, -0.83, 0.7, -0.02),
-    2: (-1.1, -0.83, 1.1, 0.05),
-    4: (-1.0, -0.65, 1.0, 0.1),
-    6: (-1.1, -0.2, 1.1, 0.85),
-    7: (-0.9, -0.3, 0.9, 0.3),
-    9: (-0.7, -0.5, 0.7, 1.1),
-    10: (-0.75, 0.4, 0.75, 1.25),
-    12: (-0.95, 0.4, 0.95, 1.35),
-    14: (-0.85, 0.8, 0.85, 1.4),
-    15: (-0.75, 0.8, 0.75, 1.6),
-    17: (-0.65, 0.95, 0.65, 1.9),
-    23: (-0.7, 0.8, 0.7, 1.4),
-    24: (-0.7, 0.8, 0.7, 1.45),
-    25: (-0.65, 0.8, 0.65, 1.6),
-    26: (-1.2, 0.8, 1.2, 2.03),
-}
+OWN = effects.REGIONS
 
 
 def _spec(au: int) -> SyntheticSpec:
@@ -48,21 +31,15 @@ def _landmarks(au: int, subject: int, state: dict[int, float]) -> dict[str, np.n
     return dict(zip(LANDMARK_NAMES, points / (0.35 * SIZE), strict=True))
 
 
-def _inside(box: tuple[float, float, float, float]) -> np.ndarray:
-    x = (np.arange(SIZE) + 0.5 - SIZE / 2) / (0.35 * SIZE)
-    y = (np.arange(SIZE) + 0.5 - 0.29 * SIZE) / (0.35 * SIZE)
-    return np.outer((y > box[1]) & (y < box[3]), (x > box[0]) & (x < box[2]))
-
-
 def test_every_au_of_the_table_can_be_drawn():
     drawn = {au for like in generator.LIKES for au in SyntheticSpec(like=like).au_set.aus}
-    assert drawn == set(actions.ACTIONS) == set(OWN)
+    assert drawn == set(apexes.ACTIONS) == set(OWN)
 
 
 @pytest.mark.parametrize("au", sorted(OWN))
 def test_an_au_changes_its_own_region_and_little_else(au):
     noise = generator.get_preset("easy").distractors.noise
-    own = _inside(OWN[au])
+    own = effects.region_mask(au, SIZE)
     for subject in (0, 1, 2):
         before, after = _pictures(au, subject)
         change = (after - before).mean(-1)
