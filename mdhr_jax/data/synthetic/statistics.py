@@ -180,7 +180,9 @@ def run(arguments: argparse.Namespace) -> bool:
         arguments.videos,
     )
     published, bounds = PUBLISHED[spec.like], bounds_for(spec)
-    with Progress(arguments.frames, unit="frames", label="labels") as progress:
+    # Whole videos.
+    total = -(-arguments.frames // spec.frames_per_video) * spec.frames_per_video
+    with Progress(total, unit="frames", label="labels") as progress:
         labels, subjects = generated_labels(spec, arguments.frames, progress)
     found = measure(labels, subjects)
     missed = misses(found, published, bounds) if bounds is not None else []
