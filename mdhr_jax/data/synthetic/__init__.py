@@ -6,4 +6,8 @@
 moves. `render` draws frames (`warp` its inner loop, `eyes` what lids and lips uncover, `landmarks` where the
 points of the face are), `generator` assembles videos from presets, `sheet` makes pictures to look at.
 `effects`, `ambiguity` and `detection` measure what came out.
+
+The labels of the presets `realistic` and `changing` have the statistics of published ones: `published` holds
+those, `latent` and `cast` draw activity that has them, `selection` makes a small cast typical, `episodes`
+turns activity into intensities, `fit_labels` fits the constants in `label_model`, `statistics` measures.
 """

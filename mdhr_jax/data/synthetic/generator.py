@@ -1,6 +1,6 @@
 """Presets and the assembly of whole synthetic videos.
 
-A video is a pure function of (generator version, seed, preset, AU set, subject, video): every random
+A video is a pure function of (generator version, seed, preset, AU set, subject, video, length): every random
 stream starts from a hash of those integers, so it depends neither on how many videos are asked for, nor on
 the order, nor on the process that draws it.
 """
@@ -14,11 +14,14 @@ import numpy as np
 from jaxtyping import Float, Int8, UInt8
 
 from mdhr_jax import facs
-from mdhr_jax.data.synthetic import actions, distractors, timeline
+from mdhr_jax.data.synthetic import actions, cast, distractors, episodes, timeline
 from mdhr_jax.data.synthetic.features import FeatureConfig, add_features
 from mdhr_jax.data.synthetic.identity import Identity, sample_identity
+from mdhr_jax.data.synthetic.label_model import MODELS
 from mdhr_jax.data.synthetic.landmarks import LANDMARK_NAMES
+from mdhr_jax.data.synthetic.latent import LabelModel, hurried
 from mdhr_jax.data.synthetic.portrait import Lamp
+from mdhr_jax.data.synthetic.published import PUBLISHED
 from mdhr_jax.data.synthetic.render import EYE_DISTANCE, EYE_HEIGHT, Renderer, Style
 
 __all__ = [
@@ -59,7 +62,8 @@ class Preset:
         name: as given on the command line.
         lowest_rate: published rates below this are raised to it, so that short runs see every AU.
         highest_rate: published rates above this are lowered to it.
-        timeline: time courses of the AUs.
+        timeline: time courses of the AUs: independent events, or episodes of a cast with the statistics of
+            published labels.
         distractors: what changes without being an AU.
         identity_variation: spread of the subjects' geometry, 1 for all of it.
         asymmetry: spread of the strength of the two halves of a face.
@@ -73,7 +77,7 @@ class Preset:
     name: str
     lowest_rate: float
     highest_rate: float
-    timeline: timeline.TimelineConfig
+    timeline: timeline.TimelineConfig | episodes.EpisodeConfig
     distractors: distractors.DistractorConfig
     identity_variation: float = 1.0
     asymmetry: float = 0.1
@@ -101,6 +105,9 @@ _EASY = Preset(
 _REALISTIC = dataclasses.replace(
     _EASY,
     name="realistic",
+    lowest_rate=0.0,
+    highest_rate=1.0,
+    timeline=episodes.EpisodeConfig(),
     distractors=distractors.DistractorConfig(
         yaw=5.0,
         pitch=3.5,
@@ -129,9 +136,10 @@ _REALISTIC = dataclasses.replace(
     measured_actions=True,
 )
 
-PRESETS: dict[str, Preset] = {
-    preset.name: preset for preset in (_EASY, _REALISTIC, dataclasses.replace(_REALISTIC, name="changing"))
-}
+# The same faces, with AUs that come and go five times as fast.
+_CHANGING = dataclasses.replace(_REALISTIC, name="changing", timeline=episodes.EpisodeConfig(speed=5.0))
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (_EASY, _REALISTIC, _CHANGING)}
 
 
 def get_preset(name: str) -> Preset:
@@ -266,6 +274,7 @@ _STREAMS = {
     "lamp": 5,
     "sensor": 6,
     "features": 7,
+    "cast": 8,
 }
 
 
@@ -310,20 +319,66 @@ def apex_picture(
     return np.clip(picture + 0.5, 0.0, 255.0).astype(np.uint8)
 
 
+def thresholds(spec: SyntheticSpec) -> Float[np.ndarray, " N"]:
+    """Intensity above which each AU counts as present."""
+    config = get_preset(spec.preset).timeline
+    if isinstance(config, timeline.TimelineConfig):
+        return np.full(spec.au_set.num_aus, config.threshold, np.float32)
+    return np.asarray([config.thresholds[au] for au in spec.au_set.aus], np.float32)
+
+
 def time_courses(
     spec: SyntheticSpec, video_id: VideoId
 ) -> tuple[Float[np.ndarray, "F N"], Int8[np.ndarray, "F N"]]:
     """Intensities and labels of a video without drawing it."""
-    preset = get_preset(spec.preset)
-    tracks = timeline.intensities(
-        spec.au_set.aus,
-        preset.rates(spec.like),
-        spec.frames_per_video,
-        preset.timeline,
-        _stream(spec, "subject_rates", video_id.subject_index),
-        _stream(spec, "timeline", video_id.subject_index, video_id.video_index),
+    config, frames = get_preset(spec.preset).timeline, spec.frames_per_video
+    key = video_id.subject_index, video_id.video_index
+    rng = _stream(spec, "timeline", *key)
+    if isinstance(config, timeline.TimelineConfig):
+        of_subject = _stream(spec, "subject_rates", video_id.subject_index)
+        rates = get_preset(spec.preset).rates(spec.like)
+        tracks = timeline.intensities(spec.au_set.aus, rates, frames, config, of_subject, rng)
+    else:
+        size = cast.size_for(spec.like, frames)
+        where = cast.place(size, frames, *key)
+        # Of the spec only what a cast depends on, so that the cache finds it.
+        members = _cast(
+            dataclasses.replace(_draw_key(spec), frames_per_video=size.frames, size=SyntheticSpec.size),
+            where.subjects,
+            where.videos,
+        )
+        activity = members.activity[where.number]
+        start = members.first_frame(where, frames)
+        before = min(start, episodes.MARGIN)
+        tracks = episodes.intensities(
+            activity[start - before : start + frames + episodes.MARGIN],
+            _label_model(spec).shortest,
+            thresholds(spec),
+            config,
+            rng,
+        )[before : before + frames]
+    return tracks, (tracks > thresholds(spec)).astype(np.int8)
+
+
+def _label_model(spec: SyntheticSpec) -> LabelModel:
+    config, model = get_preset(spec.preset).timeline, MODELS[spec.like]
+    assert isinstance(config, episodes.EpisodeConfig)
+    return model if config.speed == 1.0 else hurried(model, config.speed)
+
+
+@functools.lru_cache(maxsize=2)
+def _cast(spec: SyntheticSpec, subjects: int, videos: int) -> cast.Cast:
+    model, published = MODELS[spec.like], PUBLISHED[spec.like]
+    # Run lengths can be compared where about as much of the runs is cut off by the ends of the videos.
+    typical = _label_model(spec) == model and spec.frames_per_video <= 1.5 * published.frames_per_video
+    return cast.draw_cast(
+        _label_model(spec),
+        published,
+        cast.size_for(spec.like, spec.frames_per_video),
+        typical,
+        _stream(spec, "subject_rates", subjects),
+        _stream(spec, "cast", spec.frames_per_video, subjects, videos),
     )
-    return tracks, (tracks > np.float32(preset.timeline.threshold)).astype(np.int8)
 
 
 def render_video(spec: SyntheticSpec, video_id: VideoId) -> SyntheticVideo:
@@ -345,8 +400,7 @@ def render_video(spec: SyntheticSpec, video_id: VideoId) -> SyntheticVideo:
         strengths = dict(zip(au_set.aus, tracks[i].tolist(), strict=True))
         picture, landmarks[i] = renderer.frame(strengths, drift, i)
         frames[i] = sensor.read(picture)
-    thresholds = np.full(au_set.num_aus, preset.timeline.threshold, np.float32)
-    return SyntheticVideo(frames, labels, tracks, landmarks, drift.head_pose, thresholds)
+    return SyntheticVideo(frames, labels, tracks, landmarks, drift.head_pose, thresholds(spec))
 
 
 def _draw_key(spec: SyntheticSpec) -> SyntheticSpec:

@@ -1,4 +1,4 @@
-"""When each AU acts: onset, plateau with jitter and offset of every event of a video.
+"""When each AU acts in the preset `easy`: onset, plateau with jitter and offset of every event of a video.
 
 An AU alternates between rest and events. An event rises along a cosine in a few frames, holds a jittering
 plateau and falls more slowly; an AU counts as present where its intensity exceeds a threshold, so the ends
@@ -76,7 +76,14 @@ def _event(start: int, length: int, config: TimelineConfig, rng: np.random.Gener
     )
 
 
-def _curve(event: Event, frames: Float[np.ndarray, " F"], threshold: float) -> Float[np.ndarray, " F"]:
+def curve(event: Event, frames: Float[np.ndarray, " F"], threshold: float) -> Float[np.ndarray, " F"]:
+    """Intensity of an event at the given frames; it exceeds the threshold exactly while it is present.
+
+    Args:
+        event: what to draw.
+        frames: numbers of the frames.
+        threshold: intensity above which the AU counts as present, at most the event's height.
+    """
     # A cosine ramp from 0 to the height crosses the threshold at the share `crossing` of its length.
     crossing = np.arccos(1.0 - 2.0 * threshold / event.height) / np.pi
     above = 1.0 - crossing
@@ -134,6 +141,6 @@ def intensities(
         track = np.zeros(frames)
         for event in events[au]:
             if event.start + event.length > -60 and event.start < frames + 20:
-                track = np.maximum(track, _curve(event, clock, config.threshold))
+                track = np.maximum(track, curve(event, clock, config.threshold))
         result[:, column] = track * (1.0 + config.jitter * 2.3 * wobble)
     return np.clip(result, 0.0, 1.0).astype(np.float32)

@@ -136,6 +136,20 @@ def test_landmarks_follow_the_head():
     assert np.hypot(*min(errors, key=lambda place: errors[place])) <= 2.0
 
 
+@pytest.mark.parametrize(
+    ("like", "digest"),
+    [
+        ("bp4d", "0f2c77b211c2750265d0faa0620f2d9f6e8929849a7e8af42b62452f5c6596e8"),
+        ("disfa", "502b18e199ba2d3c189d251a9388b07713564ab990ef6b64bcaf5470b0a6eb27"),
+    ],
+)
+def test_time_courses_of_easy_are_pinned(like, digest):
+    # Whoever changes them, on purpose, changes GENERATOR_VERSION too.
+    spec = SyntheticSpec(like=like)
+    tracks, _ = generator.time_courses(spec, spec.videos()[4])
+    assert hashlib.sha256(tracks.tobytes()).hexdigest() == digest
+
+
 @pytest.mark.parametrize("like", generator.LIKES)
 def test_rates_of_easy_stay_where_a_small_run_can_learn_them(like):
     spec = SyntheticSpec(like=like, subjects=150, videos_per_subject=2, frames_per_video=64)

@@ -11,7 +11,7 @@ from mdhr_jax.data.synthetic.timeline import Event, TimelineConfig
 @pytest.mark.parametrize("height", [0.75, 1.0])
 def test_an_event_is_present_for_its_length(length, height):
     event = Event(start=40, length=length, height=height, onset=7, offset=12)
-    track = timeline._curve(event, np.arange(120.0), 0.35)
+    track = timeline.curve(event, np.arange(120.0), 0.35)
     np.testing.assert_array_equal(np.flatnonzero(track > 0.35), np.arange(40, 40 + length))
     assert track.max() > 0.9 * height
     rising, falling = (np.flatnonzero(np.sign(np.diff(track)) == sign) for sign in (1, -1))
