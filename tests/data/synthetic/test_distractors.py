@@ -23,7 +23,8 @@ def test_easy_has_none_of_them():
 
 def test_speech_is_rhythmic_modest_and_takes_its_share_of_time():
     speech = np.stack([drift.speech for drift in _many(CONFIG)])
-    threshold = generator.get_preset("realistic").timeline.threshold
+    specs = [generator.SyntheticSpec(like=like, preset="realistic") for like in generator.LIKES]
+    threshold = min(generator.thresholds(spec).min() for spec in specs)
     assert speech.min() >= 0.0
     assert 0.15 < speech.max() <= CONFIG.speech < threshold
     talking = speech.max(-1) > 0.02

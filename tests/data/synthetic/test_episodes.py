@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from mdhr_jax.data.synthetic import episodes, generator
 from mdhr_jax.data.synthetic.episodes import EpisodeConfig
@@ -70,12 +71,7 @@ def test_labels_are_where_intensities_exceed_the_thresholds(like, preset):
     shows = (tracks > 0.3 * thresholds) & (labels == 0)
     assert 0.03 < shows.mean() < 0.3
     # Also far from any presence, not only on the ramps of one.
-    weak_only = [
-        shows[video, :, au].any()
-        for video in range(len(labels))
-        for au in range(labels.shape[2])
-        if not labels[video, :, au].any()
-    ]
-    assert sum(weak_only) >= 3
+    near = ndimage.binary_dilation(labels, np.ones((1, 31, 1)))
+    assert (shows & ~near).any(axis=1).sum() >= 10
     # From rest to nine tenths of the way no rise is shorter than an onset.
     assert np.abs(np.diff(tracks, axis=1)).max() < 0.45

@@ -70,7 +70,7 @@ def test_changing_labels_change_in_most_windows():
         found = _measured(like, "changing")
         assert label_statistics.misses(found, PUBLISHED[like], statistics.bounds_for(spec)) == []
         assert found.windows_by_au.min() > 3.0 * _measured(like).windows_by_au.min()
-    assert _measured("bp4d", "changing").windows_by_au.min() > 0.2
+    assert _measured("bp4d", "changing").windows_by_au.min() > 0.15
 
 
 def test_a_video_does_not_depend_on_what_else_is_asked_for():
