@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, layout, render_pool
-from mdhr_jax.data.sources import AlignedSource, Source, SyntheticSource
+from mdhr_jax.data.sources import AlignedSource, Source, SyntheticSource, truth_shapes
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.workers import usable_cpus
 from mdhr_jax.progress import Progress
@@ -64,16 +64,23 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return _OfflineInfo(
             builder=self,
             description=f"{au_set.title}: aligned faces with AU labels, {layout.CHUNK_FRAMES} a record.",
-            features=_features(au_set),
+            features=_features(au_set, self._truth_shapes(au_set)),
             metadata=tfds.core.MetadataDict(metadata),
             disable_shuffling=True,
         )
+
+    def _truth_shapes(self, au_set: facs.AUSet) -> dict[str, tuple[int, ...]]:
+        """What is stored of every frame besides its labels."""
+        return {}
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         if self._source is None:
             raise ValueError(
                 f"{self.name} is written with write_aligned or write_synthetic, not by TFDS alone"
             )
+        if self._source.card:
+            # TFDS still writes to a folder of another name here.
+            (Path(self.data_dir) / layout.CARD_FILE).write_text(self._source.card, encoding="utf-8")
         return {part: self._generate_examples(self._source, part) for part in self._source.parts}
 
     def _generate_examples(self, source: Source, part: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -94,6 +101,7 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                         "frame_numbers": video.frame_numbers[rows],
                         "images": list(itertools.islice(jpegs, len(labels))),
                         "labels": labels,
+                        **{name: values[rows] for name, values in video.truth.items()},
                     },
                 )
                 record += 1
@@ -139,6 +147,9 @@ class Synthetic(ClipsBuilder):
         tfds.core.BuilderConfig(name="bp4d", description="The 12 AUs of BP4D."),
         tfds.core.BuilderConfig(name="disfa", description="The 8 AUs of DISFA."),
     ]
+
+    def _truth_shapes(self, au_set: facs.AUSet) -> dict[str, tuple[int, ...]]:
+        return truth_shapes(au_set)
 
     def _au_set(self) -> facs.AUSet:
         if self._source is not None:
@@ -186,7 +197,9 @@ def write_synthetic(out_dir: str | Path, spec: generator.SyntheticSpec, workers:
             f"records hold frames of {layout.IMAGE_EDGE} pixels, the specification says {spec.size}"
         )
     videos = SyntheticSource.in_parts(spec)
-    rendered = render_pool.render_all(generator.render_video, spec, videos, workers or usable_cpus())
+    rendered = render_pool.render_all(
+        generator.render_video, spec, videos, workers or usable_cpus(), tuple(truth_shapes(spec.au_set))
+    )
     with contextlib.closing(rendered):
         return _write(Synthetic, spec.like, SyntheticSource(spec, rendered), Path(out_dir))
 
@@ -274,7 +287,7 @@ def _builder_class(au_set: facs.AUSet) -> type[ClipsBuilder]:
     return type(au_set.name.title(), (ClipsBuilder,), {"name": au_set.name}, skip_registration=True)
 
 
-def _features(au_set: facs.AUSet) -> tfds.features.FeaturesDict:
+def _features(au_set: facs.AUSet, truth: Mapping[str, tuple[int, ...]]) -> tfds.features.FeaturesDict:
     edge = layout.IMAGE_EDGE
     return tfds.features.FeaturesDict(
         {
@@ -286,6 +299,10 @@ def _features(au_set: facs.AUSet) -> tfds.features.FeaturesDict:
                 tfds.features.Image(shape=(edge, edge, 3), encoding_format="jpeg")
             ),
             "labels": tfds.features.Tensor(shape=(None, au_set.num_aus), dtype=np.int8),
+            **{
+                name: tfds.features.Tensor(shape=(None, *shape), dtype=np.float32)
+                for name, shape in truth.items()
+            },
         }
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Int8, Int32
+from jaxtyping import Float32, Int8, Int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,8 @@ class StoredExample:
         frame_numbers: of the entries.
         images: JPEG files, one for each entry.
         labels: -1 where unknown.
+        truth: what the generator of a synthetic set knows besides, frames first; see
+            `mdhr_jax.data.sources.truth_shapes`.
     """
 
     video: str
@@ -28,7 +30,10 @@ class StoredExample:
     frame_numbers: Int32[np.ndarray, "n"]
     images: Sequence[bytes]
     labels: Int8[np.ndarray, "n N"]
+    truth: dict[str, Float32[np.ndarray, "n ..."]]
 
+
+_COMMON = {"video", "subject", "chunk", "frame_numbers", "images", "labels"}
 
 Parser = Callable[[bytes], StoredExample]
 
@@ -57,6 +62,7 @@ def parser(features: Any) -> Parser:
             frame_numbers=np.asarray(fields["frame_numbers"], np.int32),
             images=list(fields["images"]),
             labels=np.asarray(fields["labels"], np.int8),
+            truth={name: np.asarray(fields[name], np.float32) for name in fields.keys() - _COMMON},
         )
 
     return parse

@@ -25,6 +25,9 @@ CHUNK_FRAMES = 32
 IMAGE_EDGE = 256
 """Height and width of a stored frame, in pixels."""
 
+CARD_FILE = "DATA_CARD.md"
+"""Beside the records of a synthetic set: what it is and what it cannot show."""
+
 CACHE_PREFIX = "mdhr_index"
 """Start of the name of the byte-offset index that lies beside the shards."""
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf import json_format
-from jaxtyping import Float, Int, Int8, Int32, UInt8
+from jaxtyping import Float, Float32, Int, Int8, Int32, UInt8
 from PIL import Image
 
 from mdhr_jax import facs
@@ -186,7 +186,24 @@ class ClipRecords:
         """The encoded frames of one record, as they were written."""
         return [bytes(image) for image in self._read_images(self._indexed[video_index], chunk)]
 
+    def read_truth(self, video_index: int) -> dict[str, Float32[np.ndarray, "F ..."]]:
+        """What the generator of a synthetic set knows of each frame of a video besides its labels.
+
+        Args:
+            video_index: position in `videos`.
+
+        Returns:
+            ``intensities`` (F, N) in [0, 1], ``landmarks`` (F, K, 2) in pixels of a frame, ``head_pose``
+            (F, 3) in degrees; nothing for recordings.
+        """
+        video = self._indexed[video_index]
+        chunks = [self._read(video, chunk).truth for chunk in range(len(video.shard))]
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
     def _read_images(self, video: record_index.IndexedVideo, chunk: int) -> Sequence[bytes]:
+        return self._read(video, chunk).images
+
+    def _read(self, video: record_index.IndexedVideo, chunk: int) -> examples.StoredExample:
         descriptor, path = self._files.open(int(video.shard[chunk]))
         offset, length = int(video.offset[chunk]), int(video.length[chunk])
         example = self._parse(tfrecord.read_at(descriptor, path, offset, length))
@@ -196,7 +213,7 @@ class ClipRecords:
                 offset,
                 f"expected chunk {chunk} of {video.name}, found chunk {example.chunk} of {example.video}",
             )
-        return example.images
+        return example
 
     def counts(self) -> tuple[Int[np.ndarray, "N"], Int[np.ndarray, "N"]]:
         """Frames in which each AU is present, and in which it is known, over these parts."""

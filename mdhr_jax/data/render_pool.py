@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int8
+from jaxtyping import Float32, Int8
 
 from mdhr_jax.data.aligned import encode_jpeg
 
@@ -21,14 +21,15 @@ Render = Callable[[Any, Any], Any]
 
 @dataclasses.dataclass(frozen=True)
 class EncodedVideo:
-    """A rendered video: a JPEG for each frame, and the labels."""
+    """A rendered video: a JPEG for each frame, the labels, and what else is known of each frame."""
 
     jpegs: list[bytes]
     labels: Int8[np.ndarray, "F N"]
+    truth: dict[str, Float32[np.ndarray, "F ..."]]
 
 
 def render_all(
-    render: Render, spec: Any, videos: Sequence[Any], workers: int
+    render: Render, spec: Any, videos: Sequence[Any], workers: int, truth: Sequence[str] = ()
 ) -> Generator[EncodedVideo, None, None]:
     """Renders videos and encodes their frames.
 
@@ -41,6 +42,7 @@ def render_all(
         spec: of the synthetic set.
         videos: in the order wanted.
         workers: processes; 1 renders in this process.
+        truth: names of further attributes of what `render` gives, arrays with frames first.
 
     Raises:
         RuntimeError: a rendering process was killed.
@@ -49,7 +51,7 @@ def render_all(
         raise ValueError(f"workers must be at least 1, found {workers}")
     if workers == 1 or len(videos) < 2:
         for video in videos:
-            yield _render_one(render, spec, video)
+            yield _render_one(render, spec, video, truth)
         return
     # Not "fork": this process may run threads (JAX, TensorFlow), whose locks a fork would copy.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -59,7 +61,7 @@ def render_all(
         try:
             while True:
                 while len(ahead) < 2 * workers and (video := next(left, None)) is not None:
-                    ahead.append(pool.submit(_render_one, render, spec, video))
+                    ahead.append(pool.submit(_render_one, render, spec, video, truth))
                 if not ahead:
                     return
                 yield ahead.popleft().result()
@@ -73,10 +75,12 @@ def render_all(
                 future.cancel()
 
 
-def _render_one(render: Render, spec: Any, video: Any) -> EncodedVideo:
+def _render_one(render: Render, spec: Any, video: Any, truth: Sequence[str]) -> EncodedVideo:
     rendered = render(spec, video)
     return EncodedVideo(
-        [encode_jpeg(frame) for frame in rendered.frames], np.asarray(rendered.labels, np.int8)
+        [encode_jpeg(frame) for frame in rendered.frames],
+        np.asarray(rendered.labels, np.int8),
+        {name: np.asarray(getattr(rendered, name), np.float32) for name in truth},
     )
 
 

@@ -1,15 +1,15 @@
 """Where the videos of a new data set come from: an aligned tree, or the generator of synthetic faces."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int8, Int32
+from jaxtyping import Float32, Int8, Int32
 
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, render_pool
-from mdhr_jax.data.synthetic import generator
+from mdhr_jax.data.synthetic import card, generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +22,7 @@ class VideoToWrite:
         frame_numbers: of the list entries.
         labels: -1 where unknown.
         jpegs: one for each list entry, in order; taken a record at a time.
+        truth: what a generator knows besides, float32, frames first; see `Source.truth`.
     """
 
     name: str
@@ -29,16 +30,26 @@ class VideoToWrite:
     frame_numbers: Int32[np.ndarray, "F"]
     labels: Int8[np.ndarray, "F N"]
     jpegs: Iterable[bytes]
+    truth: Mapping[str, Float32[np.ndarray, "F ..."]] = dataclasses.field(default_factory=dict)
 
 
 @runtime_checkable
 class Source(Protocol):
-    """What a builder writes."""
+    """What a builder writes.
+
+    Attributes:
+        au_set: its entry of the AU table.
+        crop_recipe: how the faces lie in the frames.
+        parts: those that it has.
+        num_frames: of all videos.
+        card: text that is laid beside the records, in Markdown; empty for none.
+    """
 
     au_set: facs.AUSet
     crop_recipe: dict[str, Any]
     parts: tuple[str, ...]
     num_frames: int
+    card: str
 
     def describe(self) -> dict[str, Any]:
         """What identifies the input, as JSON; equal descriptions mean equal data."""
@@ -49,8 +60,22 @@ class Source(Protocol):
         ...
 
 
+def truth_shapes(au_set: facs.AUSet) -> dict[str, tuple[int, ...]]:
+    """What is stored of every frame of a synthetic set besides its labels, and its shape.
+
+    See `mdhr_jax.data.synthetic.generator.SyntheticVideo`.
+    """
+    return {
+        "intensities": (au_set.num_aus,),
+        "landmarks": (len(generator.LANDMARK_NAMES), 2),
+        "head_pose": (3,),
+    }
+
+
 class AlignedSource:
     """Videos of an aligned tree."""
+
+    card = ""
 
     def __init__(self, au_set: facs.AUSet, tree: aligned.AlignedTree):
         self.au_set = au_set
@@ -85,6 +110,7 @@ class SyntheticSource:
         self.crop_recipe = spec.crop_recipe()
         self._spec = spec
         self._rendered = rendered
+        self.card = card.data_card(spec)
         self.parts = tuple(dict.fromkeys(video.part for video in self.in_parts(spec)))
         self.num_frames = len(spec.videos()) * spec.frames_per_video
 
@@ -104,4 +130,4 @@ class SyntheticSource:
             if v.part == part:
                 video = next(self._rendered)
                 numbers = np.arange(1, len(video.labels) + 1, dtype=np.int32)
-                yield VideoToWrite(v.name, v.subject, numbers, video.labels, video.jpegs)
+                yield VideoToWrite(v.name, v.subject, numbers, video.labels, video.jpegs, video.truth)

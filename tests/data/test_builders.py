@@ -188,6 +188,13 @@ WITH_TENSORFLOW = """
         np.testing.assert_array_equal(opened.videos[number].labels, rendered.labels)
         assert np.abs(opened.read_frames(number, 0, 3).astype(int) - rendered.frames).mean() < 3
         assert layout.read_metadata(folder)["source"]["seed"] == 3
+        truth = opened.read_truth(number)
+        assert set(truth) == {"intensities", "landmarks", "head_pose"}
+        for name, found in truth.items():
+            np.testing.assert_array_equal(found, getattr(rendered, name))
+        card = (folder / layout.CARD_FILE).read_text()
+        assert "--like disfa --preset easy --seed 3 --subjects 3" in " ".join(card.split())
+        assert not (out / "toy/1.0.0" / layout.CARD_FILE).exists()
 
         # A full disk, as near as a process can make one: files cannot grow beyond a limit.
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)

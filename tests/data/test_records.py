@@ -176,3 +176,15 @@ def test_tensorflow_is_not_imported_where_it_is_there(data_dir, run_python):
     )
     done = run_python("-c", code, str(data_dir))
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+def test_recordings_have_no_truth_besides_their_labels(data_dir):
+    assert records.open_dataset(data_dir, facs.BP4D, ("part1",)).read_truth(0) == {}
+
+
+def test_the_truth_of_a_long_video_is_put_together(synthetic_data):
+    opened = records.open_dataset(synthetic_data, facs.SYNTHETIC_BP4D, ("part1",))
+    truth = opened.read_truth(0)
+    assert truth["intensities"].shape == (24, 12)
+    assert truth["landmarks"].shape[0] == truth["head_pose"].shape[0] == 24
+    np.testing.assert_array_equal(truth["intensities"] > np.float32(0.35), opened.videos[0].labels == 1)
