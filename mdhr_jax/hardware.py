@@ -1,6 +1,9 @@
-"""Peak arithmetic rates of known accelerators, from their data sheets."""
+"""The processor's name, and peak arithmetic rates of known accelerators, from their data sheets."""
 
+import contextlib
+import platform
 import re
+from pathlib import Path
 
 # Dense matrix products, in TFLOP/s a chip (a TPU device of v2 and v3 is one core: half a chip): operands in
 # bfloat16 (on V100 float16), and float32 operands as JAX multiplies them by default: in TF32 on GPUs that
@@ -43,3 +46,12 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
         return None
     half, single = _PEAK_TFLOPS[max(matches, key=len)]
     return (half if dtype == "bfloat16" else single) * 1e12
+
+
+def processor_name() -> str:
+    """What the processor calls itself, where the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, command: str) -> None:
     """
     import jax
 
-    from mdhr_jax import __version__, facs
+    from mdhr_jax import __version__, facs, hardware
     from mdhr_jax.interop import comparison_report, conversion, files, precision
     from mdhr_jax.interop.comparison_inputs import make_inputs
     from mdhr_jax.progress import Progress, announce
@@ -79,10 +79,11 @@ def run(arguments: argparse.Namespace, command: str) -> None:
                 lambda part, backbone=backbone: progress.update(note=f"{backbone}, {part}"),
             )
             tables.append(precision.table(f"{au_set.title}, {backbone}: error of the scores", found))
+    device = jax.devices()[0]
     origin = arguments.weights or "made up, running statistics those of the clips"
     facts = [
         ("command", command),
-        ("device", f"{jax.devices()[0].device_kind} ({jax.default_backend()})"),
+        ("device", f"CPU: {hardware.processor_name()}" if device.platform == "cpu" else device.device_kind),
         ("clips", f"{arguments.clips} of {arguments.clip_length} frames, coloured squares"),
         ("weights", str(origin)),
         ("versions", f"mdhr_jax {__version__}, jax {jax.__version__}"),

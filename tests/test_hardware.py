@@ -1,6 +1,6 @@
 import pytest
 
-from mdhr_jax.hardware import peak_flops
+from mdhr_jax.hardware import peak_flops, processor_name
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,7 @@ def test_devices_are_known_by_the_name_that_jax_gives_them(kind, bfloat16, float
 )
 def test_what_is_not_in_the_table_has_no_peak(kind, dtype):
     assert peak_flops(kind, dtype) is None
+
+
+def test_the_processor_has_a_name():
+    assert processor_name().strip()

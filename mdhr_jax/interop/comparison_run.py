@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from mdhr_jax import __version__, facs
+from mdhr_jax import __version__, facs, hardware
 from mdhr_jax.interop import (
     comparison,
     comparison_report,
@@ -372,18 +372,9 @@ def _devices(asked: str) -> Iterator[tuple[str, str]]:
         name = f"GPU: {jax.devices()[0].device_kind} (JAX), {torch.cuda.get_device_name()} (PyTorch), no TF32"
         yield "cuda", name
         return
-    name = f"CPU: {_processor()}, {torch.get_num_threads()} threads of PyTorch"
+    name = f"CPU: {hardware.processor_name()}, {torch.get_num_threads()} threads of PyTorch"
     with jax.default_device(jax.devices("cpu")[0]), cuda_stays_on_cpu():
         yield "cpu", name
-
-
-def _processor() -> str:
-    """What the processor calls itself, where the system tells."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _facts(options: Options, command: list[str], weights: str, device: str) -> list[tuple[str, str]]:

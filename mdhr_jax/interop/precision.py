@@ -77,12 +77,14 @@ class Errors:
         own: with the format's own.
         decisions: of a frame and AU, which of them differ.
         presence: which scores lie on the other side of the threshold, with the format's own decisions.
+        highest: the highest score in float64.
     """
 
     given: Float[np.ndarray, "F N"]
     own: Float[np.ndarray, "F N"]
     decisions: Bool[np.ndarray, "F N"]
     presence: Bool[np.ndarray, "F N"]
+    highest: float
 
 
 def measure(
@@ -154,6 +156,7 @@ def errors(
         own=np.abs(found - scores),
         decisions=measurements.decided(au_set, own) != decided,
         presence=(found >= THRESHOLD) != (scores >= THRESHOLD),
+        highest=float(scores.max()),
     )
 
 
@@ -199,9 +202,11 @@ def table(title: str, found: Mapping[Arithmetic, Errors]) -> Table:
                 arithmetic.note,
             )
         )
-    notes = (
+    notes = [
         "Distance of a score (in [0, 1]) from float64's; the first three columns with the region decisions "
         "of float64 given to the graph. A decision is one AU of one frame that a region classifier calls "
         f"active; presence is a score of {THRESHOLD} and more.",
-    )
-    return Table(title, COLUMNS, tuple(rows), notes)
+    ]
+    if (highest := max(of.highest for of in found.values())) < THRESHOLD:
+        notes.append(f"With these weights no score exceeds {highest:.2f}: presence is not put to the test.")
+    return Table(title, COLUMNS, tuple(rows), tuple(notes))
