@@ -7,14 +7,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-WIDTH = 512
+WIDTH = 32  # 512 in the reference
 
 
 @dataclasses.dataclass(frozen=True)
 class Region:
     name: str
-    rows: slice
+    sevenths: tuple  # First and last of the map's rows, where it has seven.
     aus: tuple
+
+    def slice(self, tokens):
+        height = math.isqrt(tokens.shape[1])
+        first, last = self.sevenths
+        rows = slice(first * height // 7, math.ceil((last + 1) * height / 7))
+        return tokens.unflatten(1, (height, height))[:, rows].flatten(1, 2)
 
 
 class LinearBlock(nn.Module):
@@ -59,7 +65,9 @@ class MFD(nn.Module):
     def forward(self, scales, num_frames):
         maps, squeezed = [], []
         for i, scale in enumerate(scales, 1):
-            conv, bn, squeeze, squeeze_bn = (getattr(self, f"{n}{i}") for n in ("conv", "bn", "weight_", "wbn"))
+            conv, bn, squeeze, squeeze_bn = (
+                getattr(self, f"{n}{i}") for n in ("conv", "bn", "weight_", "wbn")
+            )
             clips = scale.unflatten(0, (-1, num_frames))
             differences = torch.relu(bn(conv((clips[:, 1:] - clips[:, :-1]).flatten(0, 1))))
             pooled = self.pooling(differences.unflatten(0, (-1, num_frames - 1)).transpose(1, 2))
@@ -83,7 +91,7 @@ class LRM(nn.Module):
     def forward(self, tokens):
         logits, vectors = [], [None] * len(self.aus)
         for region in self.regions:
-            slice_of = tokens.unflatten(1, (7, 7))[:, region.rows].flatten(1, 2)
+            slice_of = region.slice(tokens)
             if self.region_blocks:
                 slice_of = getattr(self, f"{region.name}_linear")(slice_of)
             logits.append(getattr(self, f"{region.name}_fc")(slice_of.mean(1)))
@@ -164,7 +172,7 @@ class MDHRBase(nn.Module):
         self.node_classifier = Classifier(len(aus))
 
     def forward(self, clips):
-        """Clips (B, T, 3, 224, 224) to the logits of each region group and scores (B*T, N)."""
+        """Clips (B, T, 3, H, W) to the logits of each region group and scores (B*T, N)."""
         num_frames = clips.shape[1]
         final, scales = self.Backbone(clips.flatten(0, 1))
         features = self.global_linear(final) + self.MFD(scales, num_frames)

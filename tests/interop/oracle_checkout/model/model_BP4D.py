@@ -3,10 +3,10 @@ from .resnet import resnet50
 
 AUS = (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24)
 REGIONS = (
-    Region("up", slice(0, 3), (1, 2, 4, 7)),
-    Region("mid", slice(2, 5), (6,)),
-    Region("down1", slice(4, 7), (12, 14, 15)),
-    Region("down2", slice(4, 7), (10, 17, 23, 24)),
+    Region("up", (0, 2), (1, 2, 4, 7)),
+    Region("mid", (2, 4), (6,)),
+    Region("down1", (4, 6), (12, 14, 15)),
+    Region("down2", (4, 6), (10, 17, 23, 24)),
 )
 
 

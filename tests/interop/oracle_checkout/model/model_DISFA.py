@@ -3,9 +3,9 @@ from .resnet import resnet50
 
 AUS = (1, 2, 4, 6, 9, 12, 25, 26)
 REGIONS = (
-    Region("up", slice(0, 3), (1, 2, 4)),
-    Region("mid", slice(2, 5), (6, 9)),
-    Region("down", slice(4, 7), (12, 25, 26)),
+    Region("up", (0, 2), (1, 2, 4)),
+    Region("mid", (2, 4), (6, 9)),
+    Region("down", (4, 6), (12, 25, 26)),
 )
 
 
