@@ -37,6 +37,15 @@ class JaxSide:
         # Weights are arguments: XLA would spend minutes on computing with constants.
         self._evaluate = jax.jit(self._evaluated_stages)
         self._gradient = jax.jit(jax.value_and_grad(self._loss, has_aux=True))
+        optimizer = make_optimizer(measurements.LEARNING_RATE, measurements.SCHEDULE_STEPS)
+        self._initial = jax.jit(optimizer.init)
+
+        @functools.partial(jax.jit, donate_argnums=1)
+        def update(grads: Arrays, opt_state: Any, params: Arrays) -> tuple[Arrays, Any]:
+            updates, opt_state = optimizer.update(grads, opt_state, params)
+            return optax.apply_updates(params, updates), opt_state  # pyright: ignore[reportReturnType]
+
+        self._update = update
         self._predict = jax.jit(lambda params, stats, clips: self.model.predict(params, stats, clips).scores)
 
     def load(self, values: Mapping[str, np.ndarray]) -> None:
@@ -79,14 +88,7 @@ class JaxSide:
             done("evaluation, given decisions")
 
         params, stats = self.params, self.batch_stats
-        optimizer = make_optimizer(measurements.LEARNING_RATE, measurements.SCHEDULE_STEPS)
-        opt_state = jax.jit(optimizer.init)(params) if steps else None
-
-        @functools.partial(jax.jit, donate_argnums=1)
-        def update(grads: Arrays, opt_state: Any, params: Arrays) -> tuple[Arrays, Any]:
-            updates, opt_state = optimizer.update(grads, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state  # pyright: ignore[reportReturnType]
-
+        opt_state = self._initial(params) if steps else None
         seen, found, gradients, buffers, stepped = [], [], {}, {}, {}
         for step in range(steps):
             decisions = jnp.asarray((given or free).training[step])
@@ -98,7 +100,7 @@ class JaxSide:
             if step == 0:
                 gradients = _named(grads, self.config)
                 buffers = _named(stats, self.config)
-            params, opt_state = update(grads, opt_state, params)
+            params, opt_state = self._update(grads, opt_state, params)
             if step == 0:
                 stepped = tensors_from_arrays(params | stats, self.config)
             done(f"step {step + 1}")

@@ -1,0 +1,1 @@
+"""The reference's other backbone; these tests do without."""
