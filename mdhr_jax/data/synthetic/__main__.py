@@ -25,6 +25,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, help="processes that draw; all cores by default")
     parser.add_argument("--sheet", type=Path, help="also draw a contact sheet (PNG); alone, only that")
     parser.add_argument("--sheet-subjects", type=int, default=8, help="columns of the contact sheet")
+    parser.add_argument(
+        "--strips", type=Path, help="also draw each AU from rest to apex and back; alone, only that"
+    )
     return parser
 
 
@@ -39,9 +42,9 @@ def run(arguments: argparse.Namespace) -> None:
         ValueError: an argument is out of range.
         OSError: a file cannot be written.
     """
-    if arguments.out is None and arguments.sheet is None:
+    if arguments.out is None and arguments.sheet is None and arguments.strips is None:
         raise ValueError(
-            "nothing to do: give --out DIR to write a data set, --sheet PNG to draw a sheet, or both"
+            "nothing to do: give --out DIR to write a data set, --sheet or --strips PNG to draw pictures"
         )
     if arguments.workers is not None and arguments.workers < 1:
         raise ValueError(f"--workers must be at least 1, found {arguments.workers}")
@@ -65,6 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
             path = _sheet_path(arguments.sheet, spec.like, len(specs) > 1)
             sheet.save(picture, path)
             print(f"contact sheet: {path}")
+        if arguments.strips is not None:
+            path = _sheet_path(arguments.strips, spec.like, len(specs) > 1)
+            sheet.save(sheet.au_strips(spec), path)
+            print(f"strips: {path}")
     if arguments.out is not None:
         # Writing TFRecord needs TensorFlow; a sheet does not.
         from mdhr_jax.data import builders

@@ -33,6 +33,12 @@ def _centred(draw: ImageDraw.ImageDraw, x: float | int, y: float | int, text: st
     draw.text((x, y), text, font=_font(size), fill=fill, anchor="mm")
 
 
+def _row_title(draw: ImageDraw.ImageDraw, au: int, y: float | int, colour: tuple[int, int, int]) -> None:
+    number, name = actions.title(au).split(" ", 1)
+    draw.text((14, y - 12), number, font=_font(22), fill=colour, anchor="lm")
+    draw.text((14, y + 14), name, font=_font(16), fill=_INK, anchor="lm")
+
+
 def contact_sheet(
     spec: SyntheticSpec, subjects: Sequence[int] | int = 8, *, cell: int = 160, progress: bool = False
 ) -> Picture:
@@ -64,9 +70,7 @@ def contact_sheet(
         if au is None:
             draw.text((14, y), "neutral", font=_font(17), fill=_INK, anchor="lm")
             continue
-        number, name = actions.title(au).split(" ", 1)
-        draw.text((14, y - 12), number, font=_font(22), fill=_BANDS[bands[au]], anchor="lm")
-        draw.text((14, y + 14), name, font=_font(16), fill=_INK, anchor="lm")
+        _row_title(draw, au, y, _BANDS[bands[au]])
     videos = {video.subject_index: video for video in spec.videos() if video.video_index == 0}
     # Without a bar the count still runs, into a stream that nobody reads.
     with open(os.devnull, "w") as nowhere:
@@ -82,6 +86,39 @@ def contact_sheet(
                     sheet.paste(small, (x, head + row * (cell + gap)))
                 bar.update()
     return np.asarray(sheet)
+
+
+_EVENT = (0.0, 0.25, 0.5, 0.75, 1.0, 0.7, 0.4, 0.15)
+"""Intensities of a strip of one AU: it rises, reaches its apex and falls."""
+
+
+def au_strips(spec: SyntheticSpec, *, cell: int = 144) -> Picture:
+    """Rows: one AU each, from rest to its apex and back, on a subject of its own.
+
+    Args:
+        spec: the data set.
+        cell: side of a picture, pixels.
+    """
+    aus = spec.au_set.aus
+    margin, head, gap = 196, 34, 3
+    width = margin + len(_EVENT) * (cell + gap) + gap
+    strips = Image.new("RGB", (width, head + len(aus) * (cell + gap) + gap), _PAPER)
+    draw = ImageDraw.Draw(strips)
+    draw.text((14, head / 2), f"{spec.au_set.title}, {spec.preset}", font=_font(12), fill=_FAINT, anchor="lm")
+    for column, intensity in enumerate(_EVENT):
+        x = margin + column * (cell + gap) + cell / 2
+        _centred(draw, x, head / 2, f"{intensity:.0%}", 14, _FAINT)
+    bands = {au: region.band for region in spec.au_set.regions for au in region.aus}
+    videos = [video for video in spec.videos() if video.video_index == 0]
+    for row, au in enumerate(aus):
+        y = head + row * (cell + gap)
+        _row_title(draw, au, y + cell / 2, _BANDS[bands[au]])
+        video = videos[row % len(videos)]
+        for column, intensity in enumerate(_EVENT):
+            face = Image.fromarray(apex_picture(spec, video, {au: intensity}))
+            place = (margin + column * (cell + gap), y)
+            strips.paste(face.resize((cell, cell), Image.Resampling.LANCZOS), place)
+    return np.asarray(strips)
 
 
 def clip_strip(

@@ -26,6 +26,16 @@ def test_contact_sheet_has_a_row_an_au_and_a_column_a_subject():
         sheet.contact_sheet(SPEC, [5])
 
 
+def test_strips_show_each_au_rising_and_falling():
+    strips = sheet.au_strips(SPEC, cell=64)
+    for row in range(SPEC.au_set.num_aus):
+        top = 34 + row * 67
+        cells = [strips[top : top + 64, 196 + i * 67 : 260 + i * 67].astype(float) for i in range(8)]
+        away = [np.abs(cell - cells[0]).mean() for cell in cells]
+        assert int(np.argmax(away)) == 4
+        assert 0 < away[1] < away[3] < away[4] > away[5] > away[7] > 0
+
+
 def test_clip_strip_marks_presence_under_the_frames():
     video = SPEC.videos()[0]
     clip = generator.render_video(SPEC, video)
