@@ -192,3 +192,39 @@ def check_statistics(statistics, golden):
         np.testing.assert_allclose(found, moments, rtol=1e-7, err_msg=name)
     counters = {int(array) for name, array in statistics.items() if name.endswith("num_batches_tracked")}
     assert counters == {1}
+
+
+@pytest.mark.skipif(not LARGE, reason="needs 20 GiB of memory; set MDHR_LARGE_TESTS=1 to run it")
+def test_training_over_eight_devices_is_the_references():
+    """Eight times one clip: losses, gradients and means are those of one."""
+    golden = load("disfa_resnet")
+    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+        model, params, batch_stats, _ = build(golden)
+        mesh = parallel.make_mesh(data=1, fsdp=8)
+        shardings = parallel.state_shardings(model.param_shapes, mesh)
+        params = jax.device_put(params, shardings)
+        batch_stats = jax.device_put(batch_stats, parallel.replicated(mesh))
+        clips, labels = (
+            jax.device_put(np.repeat(x, 8, axis=0), parallel.batch_sharding(mesh))
+            for x in (golden.clips(), golden.labels())
+        )
+
+        def loss(params, batch_stats, clips, labels):
+            output, batch_stats = model.train(params, batch_stats, clips, None)
+            codes = losses.encode_region_labels(golden.au_set, labels)
+            weights = jnp.asarray(golden.class_weights())
+            value = losses.total_loss(output.scores, output.region_logits, labels, codes, weights)
+            return value.total, (value, output.scores, batch_stats)
+
+        gradient = jax.jit(jax.grad(loss, has_aux=True), out_shardings=(shardings, None))
+        grads, (value, scores, batch_stats) = gradient(params, batch_stats, clips, labels)
+        assert len(scores.sharding.device_set) == 8
+        expected = np.repeat(golden.arrays["train/f64/scores"], 8, axis=0)
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-9)
+        first = golden.arrays["train/f64/losses"][0]
+        np.testing.assert_allclose([value.total, value.au, value.region], first, rtol=0, atol=1e-7)
+        check_gradients(in_torch(grads, golden), golden)
+        found = in_torch(batch_stats, golden)
+        for name, (mean, _) in golden.statistics["f64"].items():
+            if name.endswith("running_mean"):
+                np.testing.assert_allclose(found[name].mean(), mean, rtol=1e-7, atol=1e-12, err_msg=name)

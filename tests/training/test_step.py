@@ -167,11 +167,17 @@ def test_a_data_set_with_other_aus_is_one_entry():
 
 
 def test_bfloat16_steps_are_near_float32():
-    batch = tiny.batch()
     (full, state), (half, _) = single(tiny.config()), single(tiny.config(dtype="bfloat16"))
-    _, expected = full(state, batch)
-    after, found = half(state, batch)
-    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=0.05)
+    away = {"au_loss": [], "region_loss": []}
+    for seed in range(5):
+        batch = tiny.batch(seed=seed)
+        (_, expected), (after, found) = full(state, batch), half(state, batch)
+        for name, distances in away.items():
+            distances.append(abs(found[name] / expected[name] - 1))
+    assert max(away["region_loss"]) < 0.005
+    # The loss of an AU is steep where a score is almost 0, as some are with these weights.
+    assert np.median(away["au_loss"]) < 0.05
+    assert max(away["au_loss"]) < 0.2
     assert {array.dtype for array in after.params.values()} == {jnp.dtype("float32")}
 
 
