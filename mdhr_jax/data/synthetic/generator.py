@@ -41,15 +41,6 @@ GENERATOR_VERSION = "1.0.0"
 
 LIKES = ("bp4d", "disfa")
 
-# Shares of frames in which an AU is present in the published labels of BP4D and DISFA.
-_PUBLISHED_RATES: dict[str, dict[int, float]] = {
-    "bp4d": {
-        1: 0.211, 2: 0.171, 4: 0.203, 6: 0.461, 7: 0.549, 10: 0.594, 12: 0.562, 14: 0.466, 15: 0.169,
-        17: 0.343, 23: 0.165, 24: 0.151,
-    },
-    "disfa": {1: 0.050, 2: 0.043, 4: 0.152, 6: 0.079, 9: 0.042, 12: 0.129, 25: 0.277, 26: 0.088},
-}  # fmt: skip
-
 
 _NO_FEATURES = FeatureConfig()
 
@@ -89,8 +80,12 @@ class Preset:
 
     def rates(self, like: str) -> dict[int, float]:
         """Wanted share of frames with each AU, by FACS number."""
-        published = _PUBLISHED_RATES[like]
-        return {au: min(max(rate, self.lowest_rate), self.highest_rate) for au, rate in published.items()}
+        published = PUBLISHED[like]
+        # Rounded as they always were here: another digit would change every set made so far.
+        return {
+            au: min(max(round(rate, 3), self.lowest_rate), self.highest_rate)
+            for au, rate in zip(published.aus, published.rates, strict=True)
+        }
 
 
 _EASY = Preset(
@@ -362,7 +357,8 @@ def time_courses(
 
 def _label_model(spec: SyntheticSpec) -> LabelModel:
     config, model = get_preset(spec.preset).timeline, MODELS[spec.like]
-    assert isinstance(config, episodes.EpisodeConfig)
+    if not isinstance(config, episodes.EpisodeConfig):
+        raise ValueError(f"the preset {spec.preset!r} has independent events and no model of labels")
     return model if config.speed == 1.0 else hurried(model, config.speed)
 
 
