@@ -35,10 +35,10 @@ def main(au_set: facs.AUSet, arguments: Sequence[str] | None = None) -> int:
         help=f"data directory; the set goes to OUT/{au_set.name}/<version>",
     )
     chosen = parser.parse_args(arguments)
-    from mdhr_jax.data import builders
+    from mdhr_jax.data import aligned, builders
 
     try:
-        written = builders.write_aligned(au_set, chosen.aligned, chosen.out)
+        written = builders.write_aligned(au_set, aligned.read_tree(au_set, chosen.aligned), chosen.out)
     except (OSError, ValueError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1

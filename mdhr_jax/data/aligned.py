@@ -4,6 +4,10 @@
     ALIGNED/<video>/frames/<number>.jpg     256 x 256 RGB JPEG, matched with the labels by number
     ALIGNED/<video>/labels.csv              header ``frame,AU1,AU2,...``; 0, 1, and 9 or -1 for unknown
 
+A video may also be one file ``ALIGNED/<video>.zip`` with the same content (`mdhr_jax.data.video_files`), as
+the commands of `data_prep` write it; it then also says how each face was found
+(`mdhr_jax.data.alignment_record`).
+
 A video is named ``F001_T1`` (BP4D) or ``SN001`` (DISFA): what comes before the underscore is the subject.
 Columns may come in any order and there may be more than the data set's AUs. Frames without a label are
 not list entries and are left out; a label without a frame is an error.
@@ -14,9 +18,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,7 +29,8 @@ from jaxtyping import Int, Int8, Int32, UInt8
 from PIL import Image
 
 from mdhr_jax import facs
-from mdhr_jax.data import layout
+from mdhr_jax.data import layout, video_files
+from mdhr_jax.data.video_files import VideoFiles
 
 RECIPE_FILE = "recipe.json"
 LABELS_FILE = "labels.csv"
@@ -45,7 +51,9 @@ class AlignedVideo:
         part: part of the cross-validation.
         frame_numbers: ascending.
         labels: -1 where unknown.
-        frames: one file for each entry.
+        files: where its files are.
+        frames: name in `files` of each entry's JPEG.
+        sizes: bytes of each.
     """
 
     name: str
@@ -53,7 +61,19 @@ class AlignedVideo:
     part: str
     frame_numbers: Int32[np.ndarray, "F"]
     labels: Int8[np.ndarray, "F N"]
-    frames: tuple[Path, ...]
+    files: VideoFiles
+    frames: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    def jpegs(self) -> Iterator[bytes]:
+        """The frames, read and checked one at a time.
+
+        Raises:
+            ValueError: one is not a complete 256 x 256 RGB JPEG.
+        """
+        with self.files.opened() as read:
+            for name in self.frames:
+                yield check_jpeg(read(name), self.files.where(name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +100,7 @@ class _Problems:
         self.root = root
         self.lines: list[str] = []
 
-    def add(self, path: Path, text: str) -> None:
+    def add(self, path: Path | str, text: str) -> None:
         self.lines.append(f"{path}: {text}")
 
     def raise_if_any(self) -> None:
@@ -102,10 +122,10 @@ def read_tree(au_set: facs.AUSet, root: str | Path) -> AlignedTree:
     if not root.is_dir():
         raise FileNotFoundError(f"the aligned tree {root} is not a folder")
     problems = _Problems(root)
-    recipe = _read_recipe(root / RECIPE_FILE)
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    videos = [video for folder in folders if (video := _read_video(au_set, folder, problems))]
-    if not folders:
+    recipe = read_recipe(root)
+    found = video_files.find(root)
+    videos = [video for files in found if (video := _read_video(au_set, files, problems))]
+    if not found:
         problems.add(
             root, "there is no video; expected folders such as <video>/frames and <video>/labels.csv"
         )
@@ -115,23 +135,26 @@ def read_tree(au_set: facs.AUSet, root: str | Path) -> AlignedTree:
     return AlignedTree(root, recipe, tuple(videos), _digest(recipe, videos))
 
 
-def read_jpeg(path: Path) -> bytes:
+def check_jpeg(data: bytes, where: str) -> bytes:
     """The bytes of a frame, after a check that it can be decoded and has the right size.
+
+    Args:
+        data: content of the file.
+        where: its name, for messages.
 
     Raises:
         ValueError: it is not a complete 256 x 256 RGB JPEG.
     """
-    data = path.read_bytes()
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             size, mode = image.size, image.mode
             image.load()
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not a readable JPEG ({error}); make this frame again") from error
+        raise ValueError(f"{where} is not a readable JPEG ({error}); make this frame again") from error
     edge = layout.IMAGE_EDGE
     if size != (edge, edge) or mode != "RGB":
         raise ValueError(
-            f"{path} is {size[0]}x{size[1]} {mode}, expected {edge}x{edge} RGB; align this video again"
+            f"{where} is {size[0]}x{size[1]} {mode}, expected {edge}x{edge} RGB; align this video again"
         )
     return data
 
@@ -144,9 +167,14 @@ def encode_jpeg(frame: UInt8[np.ndarray, "256 256 3"], quality: int = JPEG_QUALI
 
 
 def write_recipe(root: Path, crop_recipe: dict[str, Any]) -> None:
-    """Writes ``recipe.json`` of an aligned tree."""
+    """Writes ``recipe.json`` of an aligned tree, atomically."""
     root.mkdir(parents=True, exist_ok=True)
-    (root / RECIPE_FILE).write_text(json.dumps(crop_recipe, indent=1, sort_keys=True) + "\n")
+    temporary = root / f".{RECIPE_FILE}.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(json.dumps(crop_recipe, indent=1, sort_keys=True) + "\n")
+        os.replace(temporary, root / RECIPE_FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_video(
@@ -172,14 +200,38 @@ def write_video(
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in zip(numbers, frames, strict=True):
         (folder / f"{number}.jpg").write_bytes(encode_jpeg(frame))
-    with (root / name / LABELS_FILE).open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["frame", *facs.names(aus)])
-        for number, row in zip(numbers, labels, strict=True):
-            writer.writerow([number, *map(int, row)])
+    (root / name / LABELS_FILE).write_bytes(encode_labels(numbers, labels, aus))
 
 
-def _read_recipe(path: Path) -> dict[str, Any]:
+def frame_name(number: int) -> str:
+    """Name of a frame's JPEG in a video."""
+    return f"{FRAMES_FOLDER}/{number}.jpg"
+
+
+def encode_labels(frame_numbers: Iterable[int], labels: Int[np.ndarray, "F N"], aus: Sequence[int]) -> bytes:
+    """Content of ``labels.csv``.
+
+    Args:
+        frame_numbers: of the rows.
+        labels: one row a list entry, -1 where unknown.
+        aus: FACS number of each column.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["frame", *facs.names(aus)])
+    for number, row in zip(frame_numbers, labels, strict=True):
+        writer.writerow([int(number), *map(int, row)])
+    return text.getvalue().encode()
+
+
+def read_recipe(root: Path) -> dict[str, Any]:
+    """How the faces of an aligned tree were cut out.
+
+    Raises:
+        FileNotFoundError: the tree does not say.
+        ValueError: what it says is not a JSON object.
+    """
+    path = root / RECIPE_FILE
     try:
         recipe = json.loads(path.read_text())
     except FileNotFoundError:
@@ -198,65 +250,73 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"(\d+)", name)]
 
 
-def _read_video(au_set: facs.AUSet, folder: Path, problems: _Problems) -> AlignedVideo | None:
-    subject = folder.name.split("_")[0]
+def _read_video(au_set: facs.AUSet, files: VideoFiles, problems: _Problems) -> AlignedVideo | None:
+    subject = files.name.split("_")[0]
     try:
         part = au_set.part_of(subject)
+        sizes = files.sizes()
     except ValueError as error:
-        problems.add(folder, str(error))
+        problems.add(files.path, str(error))
         return None
     before = len(problems.lines)
-    files = _frame_files(folder / FRAMES_FOLDER, problems)
-    numbers, labels = _read_labels(au_set, folder / LABELS_FILE, problems)
+    frames = _frame_files(files, sizes, problems)
+    numbers, labels = _read_labels(au_set, files, problems)
     for number in numbers:
-        if files and number not in files:
+        if frames and number not in frames:
             problems.add(
-                folder / LABELS_FILE,
-                f"frame {number} has a label, but there is no {FRAMES_FOLDER}/{number}.jpg",
+                files.where(LABELS_FILE),
+                f"frame {number} has a label, but there is no {frame_name(number)}",
             )
     if len(problems.lines) > before:
         return None
     order = np.argsort(numbers)
+    chosen = tuple(frames[number] for number in sorted(numbers))
     return AlignedVideo(
-        name=folder.name,
+        name=files.name,
         subject=subject,
         part=part,
         frame_numbers=np.asarray(numbers, np.int32)[order],
         labels=np.asarray(labels, np.int8)[order],
-        frames=tuple(files[number] for number in sorted(numbers)),
+        files=files,
+        frames=chosen,
+        sizes=tuple(sizes[name] for name in chosen),
     )
 
 
-def _frame_files(folder: Path, problems: _Problems) -> dict[int, Path]:
-    """Files of a video's frames by number; ``7.jpg`` and ``0007.jpg`` are the same frame."""
-    if not folder.is_dir():
-        problems.add(folder, "the folder is missing")
-        return {}
-    files: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+def _frame_files(files: VideoFiles, sizes: Iterable[str], problems: _Problems) -> dict[int, str]:
+    """Names of a video's frames by number; ``7.jpg`` and ``0007.jpg`` are the same frame."""
+    found: dict[int, str] = {}
+    for name in sizes:
+        path = PurePosixPath(name)
+        if path.parts[0] != FRAMES_FOLDER:
             continue
-        if path.suffix.lower() not in (".jpg", ".jpeg") or not path.stem.isdecimal():
-            problems.add(path, "expected a file named <frame number>.jpg")
-        elif int(path.stem) in files:
-            problems.add(path, f"is the same frame as {files[int(path.stem)].name}")
+        if path.suffix.lower() not in (".jpg", ".jpeg") or not path.stem.isdecimal() or len(path.parts) > 2:
+            problems.add(files.where(name), "expected a file named <frame number>.jpg")
+        elif int(path.stem) in found:
+            problems.add(
+                files.where(name), f"is the same frame as {PurePosixPath(found[int(path.stem)]).name}"
+            )
         else:
-            files[int(path.stem)] = path
-    if not files:
-        problems.add(folder, "there are no frames")
-    return files
+            found[int(path.stem)] = name
+    if not found:
+        problems.add(files.where(FRAMES_FOLDER), "there are no frames")
+    return found
 
 
-def _read_labels(au_set: facs.AUSet, path: Path, problems: _Problems) -> tuple[list[int], list[list[int]]]:
+def _read_labels(
+    au_set: facs.AUSet, files: VideoFiles, problems: _Problems
+) -> tuple[list[int], list[list[int]]]:
+    path = files.where(LABELS_FILE)
     numbers: list[int] = []
     labels: list[list[int]] = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+        with files.opened() as read:
+            text = read(LABELS_FILE).decode("utf-8-sig")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
     except FileNotFoundError:
         problems.add(path, "the file is missing")
         return numbers, labels
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         problems.add(path, f"cannot be read as CSV: {error}")
         return numbers, labels
     header = rows[0] if rows else []
@@ -296,5 +356,5 @@ def _digest(recipe: dict[str, Any], videos: Sequence[AlignedVideo]) -> str:
     for video in videos:
         digest.update(f"\n{video.name} {video.part} {video.labels.shape}\n".encode())
         digest.update(video.frame_numbers.astype("<i4").tobytes() + video.labels.tobytes())
-        digest.update(" ".join(str(path.stat().st_size) for path in video.frames).encode())
+        digest.update(" ".join(map(str, video.sizes)).encode())
     return digest.hexdigest()

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -78,10 +78,15 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             raise ValueError(
                 f"{self.name} is written with write_aligned or write_synthetic, not by TFDS alone"
             )
-        if self._source.card:
-            # TFDS still writes to a folder of another name here.
-            (Path(self.data_dir) / layout.CARD_FILE).write_text(self._source.card, encoding="utf-8")
         return {part: self._generate_examples(self._source, part) for part in self._source.parts}
+
+    def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        super()._download_and_prepare(*args, **kwargs)
+        if self._source is not None:
+            # TFDS still writes to a folder of another name here.
+            folder = Path(self.data_dir)
+            for name, content in self._source.beside(folder).items():
+                (folder / name).write_bytes(content)
 
     def _generate_examples(self, source: Source, part: str) -> Iterator[tuple[int, dict[str, Any]]]:
         num_aus = source.au_set.num_aus
@@ -157,23 +162,29 @@ class Synthetic(ClipsBuilder):
         return facs.get(f"synthetic_{self.builder_config_name}")
 
 
-def write_aligned(au_set: facs.AUSet, aligned_dir: str | Path, out_dir: str | Path) -> Path:
+def write_aligned(
+    au_set: facs.AUSet,
+    tree: aligned.AlignedTree,
+    out_dir: str | Path,
+    beside: Callable[[Path], Mapping[str, bytes]] = lambda _: {},
+) -> Path:
     """Writes an aligned tree as TFRecord.
 
     Args:
         au_set: the data set's entry in the AU table; it says which subject is in which part.
-        aligned_dir: the tree, see `mdhr_jax.data.aligned`.
+        tree: what to write, see `mdhr_jax.data.aligned.read_tree`.
         out_dir: data directory; the set goes to ``<out_dir>/<name>/<version>``.
+        beside: called with the folder of the records when they are written (under another name still); gives
+            files to lay beside them, by name.
 
     Returns:
         The versioned folder. If the same data are there already, nothing is written.
 
     Raises:
-        FileNotFoundError: the tree is not there.
-        ValueError: the tree has problems (listed by file name), or other data are there already.
+        ValueError: a frame cannot be read, or other data are there already.
         OSError: the disk is full.
     """
-    source = AlignedSource(au_set, aligned.read_tree(au_set, aligned_dir))
+    source = AlignedSource(au_set, tree, beside)
     return _write(_builder_class(au_set), None, source, Path(out_dir))
 
 

@@ -1,14 +1,15 @@
 """Where the videos of a new data set come from: an aligned tree, or the generator of synthetic faces."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int8, Int32
 
 from mdhr_jax import facs
-from mdhr_jax.data import aligned, render_pool
+from mdhr_jax.data import aligned, layout, render_pool
 from mdhr_jax.data.synthetic import card, generator
 
 
@@ -42,14 +43,12 @@ class Source(Protocol):
         crop_recipe: how the faces lie in the frames.
         parts: those that it has.
         num_frames: of all videos.
-        card: text that is laid beside the records, in Markdown; empty for none.
     """
 
     au_set: facs.AUSet
     crop_recipe: dict[str, Any]
     parts: tuple[str, ...]
     num_frames: int
-    card: str
 
     def describe(self) -> dict[str, Any]:
         """What identifies the input, as JSON; equal descriptions mean equal data."""
@@ -57,6 +56,14 @@ class Source(Protocol):
 
     def videos(self, part: str) -> Iterator[VideoToWrite]:
         """The videos of a part, in list order."""
+        ...
+
+    def beside(self, directory: Path) -> Mapping[str, bytes]:
+        """Files to lay beside the records, by name, once those are written.
+
+        Args:
+            directory: that the records are in.
+        """
         ...
 
 
@@ -73,12 +80,22 @@ def truth_shapes(au_set: facs.AUSet) -> dict[str, tuple[int, ...]]:
 
 
 class AlignedSource:
-    """Videos of an aligned tree."""
+    """Videos of an aligned tree.
 
-    card = ""
+    Args:
+        au_set: its entry of the AU table.
+        tree: what to write.
+        beside: see `Source.beside`.
+    """
 
-    def __init__(self, au_set: facs.AUSet, tree: aligned.AlignedTree):
+    def __init__(
+        self,
+        au_set: facs.AUSet,
+        tree: aligned.AlignedTree,
+        beside: Callable[[Path], Mapping[str, bytes]] = lambda _: {},
+    ):
         self.au_set = au_set
+        self.beside = beside
         self.crop_recipe = tree.crop_recipe
         self.parts = tuple(part for part in facs.PARTS if any(v.part == part for v in tree.videos))
         self.num_frames = sum(len(video.labels) for video in tree.videos)
@@ -92,9 +109,7 @@ class AlignedSource:
         """The videos of a part, their frames read and checked when they are taken."""
         for v in self._tree.videos:
             if v.part == part:
-                yield VideoToWrite(
-                    v.name, v.subject, v.frame_numbers, v.labels, map(aligned.read_jpeg, v.frames)
-                )
+                yield VideoToWrite(v.name, v.subject, v.frame_numbers, v.labels, v.jpegs())
 
 
 class SyntheticSource:
@@ -110,7 +125,6 @@ class SyntheticSource:
         self.crop_recipe = spec.crop_recipe()
         self._spec = spec
         self._rendered = rendered
-        self.card = card.data_card(spec)
         self.parts = tuple(dict.fromkeys(video.part for video in self.in_parts(spec)))
         self.num_frames = len(spec.videos()) * spec.frames_per_video
 
@@ -123,6 +137,10 @@ class SyntheticSource:
         """All fields of the specification, and the generator's version."""
         spec = dataclasses.asdict(self._spec)
         return {"kind": "synthetic", **spec, "generator_version": generator.GENERATOR_VERSION}
+
+    def beside(self, directory: Path) -> Mapping[str, bytes]:
+        """The data card."""
+        return {layout.CARD_FILE: card.data_card(self._spec).encode()}
 
     def videos(self, part: str) -> Iterator[VideoToWrite]:
         """The videos of a part; parts must be taken in order, since all come from one stream."""

@@ -153,7 +153,7 @@ WITH_TENSORFLOW = """
 
         # A split too large for TFDS's memory is sorted on disk: the same bytes.
         limit, shuffle.MAX_MEM_BUFFER_SIZE = shuffle.MAX_MEM_BUFFER_SIZE, 1000
-        builders.write_aligned(facs.BP4D, tree, out)
+        builders.write_aligned(facs.BP4D, aligned.read_tree(facs.BP4D, tree), out)
         shuffle.MAX_MEM_BUFFER_SIZE = limit
         for path in (data_dir / "bp4d/1.0.0").glob("*.tfrecord*"):
             assert (out / "bp4d/1.0.0" / path.name).read_bytes() == path.read_bytes()
@@ -165,7 +165,7 @@ WITH_TENSORFLOW = """
         for subject in "AB":
             frames = [np.full((256, 256, 3), 100, np.uint8)] * 3
             aligned.write_video(out / "toy_tree", f"{subject}_1", frames, np.eye(3, 5, dtype=int), toy.aus)
-        builders.write_aligned(toy, out / "toy_tree", out)
+        builders.write_aligned(toy, aligned.read_tree(toy, out / "toy_tree"), out)
         opened = records.open_dataset(out, toy, ("part3", "part1"))
         assert [video.name for video in opened.videos] == ["B_1", "A_1"]
         np.testing.assert_array_equal(opened.videos[0].labels, np.eye(3, 5))
@@ -200,7 +200,7 @@ WITH_TENSORFLOW = """
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
         try:
-            builders.write_aligned(facs.BP4D, tree, out / "full")
+            builders.write_aligned(facs.BP4D, aligned.read_tree(facs.BP4D, tree), out / "full")
         except OSError as error:
             assert "bp4d/1.0.0 could not be written" in str(error), error
         else:

@@ -14,7 +14,7 @@ from mdhr_jax.data import aligned, records
 
 def jpegs(tree, name):
     video = next(v for v in aligned.read_tree(facs.BP4D, tree).videos if v.name == name)
-    return [path.read_bytes() for path in video.frames]
+    return list(video.jpegs())
 
 
 def test_videos_come_in_the_order_of_the_parts_asked_for(data_dir):
