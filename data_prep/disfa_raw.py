@@ -163,8 +163,8 @@ def _compare(
     found, announced, labelled = measured.found, measured.announced, int(numbers[-1])
     counts = f"{found} frames could be read"
     counts += f" of the {announced} that its header announces" if announced not in (0, found) else ""
-    if measured.cut_off:
-        text = f"the video is cut off ({measured.cut_off}): {counts}; copy it anew from the distribution"
+    if measured.damage:
+        text = f"the video is damaged: {measured.damage}; {counts}. Copy it anew from the distribution"
         problems.append(VideoProblem(name, video, text))
     elif abs(found - labelled) > MOST_APART or found < numbers[0]:
         text = f"{counts}, but the labels go up to frame {labelled}; video and labels do not belong together"

@@ -11,6 +11,9 @@ from jaxtyping import Int32
 
 from data_prep.raw import Frame, FrameError, shrunk
 
+_CHUNK_HEAD = 8
+_MEND = "Copy the video anew from where it comes from"
+
 
 @dataclasses.dataclass(frozen=True)
 class VideoLength:
@@ -18,13 +21,13 @@ class VideoLength:
 
     Attributes:
         announced: frames that its header announces; 0 where it does not say.
-        found: complete frames in it.
-        cut_off: in words, if the file is shorter than it says itself; empty otherwise.
+        found: complete frames from its start up to the first damage.
+        damage: what is damaged, in words; empty if nothing was seen.
     """
 
     announced: int
     found: int
-    cut_off: str
+    damage: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +45,15 @@ class VideoFrames:
         wanted = iter(numbers.tolist())
         number = next(wanted, None)
         read = 0
-        for picture in _decode(self.file):
-            read += 1
+        for read, picture in enumerate(_decode(self.file), start=1):
             if read != number:
                 continue
-            if picture.is_corrupt:
-                text = f"is damaged ({read - 1} of {numbers[-1]} frames before it); copy the video anew"
-                raise FrameError(self.file, number, text)
             yield shrunk(picture.to_ndarray(format="rgb24"), reduce)
             number = next(wanted, None)
             if number is None:
                 return
         if number is not None:
-            text = f"the video ends here: {read} of the {numbers[-1]} frames wanted could be read"
-            raise FrameError(self.file, number, f"{text}; copy it anew, or count its frames by decoding it")
+            raise FrameError(self.file, number, f"the video has only {read} frames. {_MEND}")
 
 
 def require_av() -> ModuleType:
@@ -86,28 +84,48 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
         ImportError: PyAV is missing.
     """
     av = require_av()
-    announced = found = 0
     try:
         with av.open(str(file), metadata_errors="replace") as container:
-            stream = _video_stream(container, file)
-            announced = stream.frames
-            if not decode:
-                packets = container.demux(stream)
-                found = sum(packet.size > 0 and not packet.is_corrupt for packet in packets)
+            announced = _video_stream(container, file).frames
+            found, damage = _count_packets(container, announced)
     except (av.error.FFmpegError, OSError) as error:
         raise FrameError(file, None, _unreadable(error)) from error
     if decode:
         try:
-            for picture in _decode(file):
-                found += not picture.is_corrupt
-        except FrameError:
-            # What comes before the damage counts.
-            pass
-    return VideoLength(announced, found, _cut_off(file))
+            found = sum(1 for _ in _decode(file))
+        except FrameError as error:
+            damage = damage or error.text
+            found = (error.frame or 1) - 1
+    return VideoLength(announced, found, _cut_off(file) or damage)
+
+
+def _count_packets(container: Any, announced: int) -> tuple[int, str]:
+    """Encoded frames up to the first damage, and what that is."""
+    video = container.streams.video[0]
+    found, end = 0, None
+    gap: tuple[int, int, int] | None = None
+    damage = ""
+    for packet in container.demux():
+        if not packet.size:
+            continue
+        # Frames of an AVI file lie close together; where the demuxer had to skip bytes, frames may be lost.
+        if end is not None and packet.pos is not None and packet.pos - end > _CHUNK_HEAD and gap is None:
+            gap = (found, end, packet.pos)
+        end = packet.pos + packet.size + packet.size % 2 if packet.pos is not None else None
+        if packet.stream.index != video.index:
+            continue
+        if packet.is_corrupt:
+            damage = f"frame {found + 1} is not complete"
+            break
+        found += 1
+    if gap is not None and announced > found and container.format.name == "avi":
+        found = gap[0]
+        damage = f"bytes {gap[1]} to {gap[2]}, after frame {found}, are no frames"
+    return found, damage
 
 
 def _decode(file: Path) -> Iterator[Any]:
-    """Decoded pictures of a video.
+    """Decoded pictures of a video up to its end.
 
     Raises:
         FrameError: the file is damaged; the message says how many frames could be read.
@@ -119,12 +137,23 @@ def _decode(file: Path) -> Iterator[Any]:
             stream = _video_stream(container, file)
             # Videos are spread over processes.
             stream.codec_context.thread_count = 1
-            for picture in container.decode(stream):
-                yield picture
-                read += 1
+            for packet in container.demux(stream):
+                # Decoders make pictures even of half a packet, and do not say so.
+                damaged = packet.is_corrupt
+                for picture in stream.decode(None if damaged else packet):
+                    if picture.is_corrupt:
+                        raise FrameError(file, read + 1, f"is damaged; {_read_before(read)}")
+                    yield picture
+                    read += 1
+                if damaged:
+                    raise FrameError(file, read + 1, f"is not complete; {_read_before(read)}")
     except (av.error.FFmpegError, OSError) as error:
-        text = f"{_unreadable(error)}; {read} frames could be read"
+        text = f"{_unreadable(error)}; {_read_before(read)}"
         raise FrameError(file, read + 1 if read else None, text) from error
+
+
+def _read_before(frames: int) -> str:
+    return f"frames read before it: {frames}. {_MEND}"
 
 
 def _video_stream(container: Any, file: Path) -> Any:
@@ -135,7 +164,7 @@ def _video_stream(container: Any, file: Path) -> Any:
 
 def _unreadable(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or error
-    return f"cannot be read as a video ({reason}); copy it anew from the distribution"
+    return f"cannot be read as a video ({reason})"
 
 
 def _cut_off(file: Path) -> str:
@@ -155,4 +184,4 @@ def _cut_off(file: Path) -> str:
             # Chunks have an even length.
             end += 8 + chunk + chunk % 2
     # The last chunk may come without the byte that fills it up.
-    return f"{size} of {end} bytes are there" if end > size + 1 else ""
+    return f"it is cut off: {size} of {end} bytes are there" if end > size + 1 else ""
