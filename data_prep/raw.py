@@ -223,9 +223,9 @@ def read_image(file: Path, number: int, reduce: int = 1) -> Frame:
     try:
         with Image.open(file, formats=IMAGE_FORMATS) as image:
             size = tuple(-(-edge // reduce) for edge in image.size)
-            if reduce > 1:
+            if 1 < reduce <= min(image.size):
                 # Rounded down, so that the decoder never reduces by less.
-                image.draft("RGB", (max(image.width // reduce, 1), max(image.height // reduce, 1)))
+                image.draft("RGB", (image.width // reduce, image.height // reduce))
             picture = image.convert("RGB")
     # Pillow's decoders raise all of these at damaged data.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
