@@ -6,7 +6,7 @@ by content that a label ends on the right frame. `draw_number` puts the row anyw
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -242,7 +242,11 @@ def write_disfa(
 
 
 def write_avi(
-    file: Path, pictures: Iterator[np.ndarray], size: tuple[int, int], codec: str = "mpeg4"
+    file: Path,
+    pictures: Iterable[np.ndarray],
+    size: tuple[int, int],
+    codec: str = "mpeg4",
+    b_frames: int = 0,
 ) -> None:
     """Writes a video of 20 frames a second; ``mpeg4`` and ``mjpeg`` are codecs that AVI files have."""
     with av.open(str(file), "w", format="avi") as container:
@@ -250,6 +254,7 @@ def write_avi(
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.bit_rate = 4_000_000
+        stream.codec_context.max_b_frames = b_frames
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())

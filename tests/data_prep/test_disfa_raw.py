@@ -81,6 +81,12 @@ def test_frames_have_the_size_of_the_recording(tmp_path):
     assert [frame.shape for frame in video.frames(4)] == [(192, 256, 3)] * 3
 
 
+def test_frames_that_are_stored_out_of_order_come_in_order(tree):
+    pictures = (raw_trees.frame(number, (256, 192)) for number in range(1, 13))
+    raw_trees.write_avi(video_of(tree), pictures, (256, 192), b_frames=2)
+    assert numbers_read(disfa_raw.scan(tree).videos[0]) == list(range(1, 13))
+
+
 @pytest.mark.parametrize("threshold", [1, 3, 5])
 def test_an_au_is_present_from_the_threshold_on(tree, threshold):
     for video, written in zip(disfa_raw.scan(tree, threshold=threshold).videos, VIDEOS, strict=True):
