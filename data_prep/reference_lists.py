@@ -108,7 +108,7 @@ class ReferenceLists:
 
 def has_lists(folder: Path) -> bool:
     """Whether the folder holds a list of images by its name."""
-    return any("path" in match["kind"].lower() for _, match in _list_files(folder))
+    return folder.is_dir() and any("path" in match["kind"].lower() for _, match in _list_files(folder))
 
 
 def read_lists(lists_dir: str | Path, step: Callable[[str], Any] = lambda name: None) -> ReferenceLists:
