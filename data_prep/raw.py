@@ -1,0 +1,243 @@
+"""What the readers of raw distributions give: videos with labels, and the problems that were found.
+
+A reader looks through a whole tree without decoding pictures and returns a `Scan`. A video in which
+something is wrong is not among its `videos`; what is wrong stands in `problems`, by file and line. What
+can only be seen while decoding is a `FrameError` of `RawVideo.frames`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int8, Int32, UInt8
+from PIL import Image
+
+from mdhr_jax import facs
+
+Frame = UInt8[np.ndarray, "H W 3"]
+"""A picture, RGB grey levels."""
+
+REDUCTIONS = (1, 2, 4, 8)
+"""Factors by which frames can be made smaller while they are decoded."""
+
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP")
+
+_MOST_LINES = 20
+
+
+class FrameError(ValueError):
+    """A frame of a recording cannot be read.
+
+    Attributes:
+        file: the picture or the video.
+        frame: its number in the recording, if it is about one frame.
+        text: what is wrong and how to mend it.
+    """
+
+    def __init__(self, file: Path, frame: int | None, text: str):
+        # All of them go to the base class, or the error could not cross from one process to another.
+        super().__init__(file, frame, text)
+        self.file, self.frame, self.text = file, frame, text
+
+    def __str__(self) -> str:
+        return f"{self.file}{_place(None, self.frame)}: {self.text}"
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoProblem:
+    """Why a video cannot be used.
+
+    Attributes:
+        video: such as ``F001_T1``; empty where it is about the tree.
+        file: in which the problem is, or that is missing.
+        text: what was found and what was expected.
+        line: of a text file, from 1.
+        frame: number in the recording.
+    """
+
+    video: str
+    file: Path
+    text: str
+    line: int | None = None
+    frame: int | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.video}: " if self.video else ""
+        return f"{name}{self.file}{_place(self.line, self.frame)}: {self.text}"
+
+    @classmethod
+    def of_frame(cls, video: str, error: FrameError) -> "VideoProblem":
+        """The problem of a video whose frame could not be read."""
+        return cls(video, error.file, error.text, frame=error.frame)
+
+
+class FrameSource(Protocol):
+    """Reads the frames of a video; it can be pickled, and holds no open file."""
+
+    def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
+        """One frame a number, in order; see `RawVideo.frames`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RawVideo:
+    """A recording whose labels are read and whose frames are still on disk. It can be pickled.
+
+    Attributes:
+        name: such as ``F001_T1`` or ``SN001``.
+        subject: such as ``F001``.
+        frame_numbers: of the labelled frames in the recording, ascending.
+        labels: 0, 1 or -1 (unknown), in label order.
+        fps: frames a second of the recording.
+        sources: files that are read.
+        notes: what a user should know about the video although it can be used.
+        source: reads the frames.
+
+    Raises:
+        ValueError: there are no frames, they do not ascend, or there are more or fewer labels.
+    """
+
+    name: str
+    subject: str
+    frame_numbers: Int32[np.ndarray, "F"]
+    labels: Int8[np.ndarray, "F N"]
+    fps: float
+    sources: tuple[Path, ...]
+    source: FrameSource = dataclasses.field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not len(self.frame_numbers) or (np.diff(self.frame_numbers) <= 0).any():
+            raise ValueError(f"{self.name}: frame numbers must ascend, and there must be one")
+        if len(self.labels) != len(self.frame_numbers):
+            raise ValueError(f"{self.name}: {len(self.frame_numbers)} frames have {len(self.labels)} labels")
+
+    @property
+    def num_frames(self) -> int:
+        """Labelled frames."""
+        return len(self.frame_numbers)
+
+    def frames(self, reduce: int = 1) -> Iterator[Frame]:
+        """Decodes the labelled frames one after the other, one in memory at a time.
+
+        Args:
+            reduce: 1, 2, 4 or 8: how much smaller height and width become (rounded up). JPEG files are
+                decoded faster that way.
+
+        Yields:
+            RGB grey levels, in the order of `frame_numbers`.
+
+        Raises:
+            FrameError: a picture is damaged, or the video ends too early.
+            ValueError: frames cannot be reduced by such a factor.
+        """
+        if reduce not in REDUCTIONS:
+            raise ValueError(f"frames can be reduced by {', '.join(map(str, REDUCTIONS))}, not {reduce}")
+        return self.source(self.frame_numbers, reduce)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What a reader found.
+
+    Attributes:
+        au_set: whose labels they are.
+        videos: those that can be used, by subject and number.
+        problems: why others cannot.
+        notes: what a user should know about the tree, such as subjects that it lacks.
+    """
+
+    au_set: facs.AUSet
+    videos: tuple[RawVideo, ...]
+    problems: tuple[VideoProblem, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of the videos that cannot be used."""
+        return tuple(dict.fromkeys(problem.video for problem in self.problems if problem.video))
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """What a user should know about the tree and about each video, with the video's name."""
+        return self.notes + tuple(f"{video.name}: {note}" for video in self.videos for note in video.notes)
+
+    def raise_if_any(self, root: Path) -> None:
+        """Stops at problems.
+
+        Args:
+            root: the tree, for the message.
+
+        Raises:
+            ValueError: there are problems; they are listed.
+        """
+        if self.problems:
+            raise ValueError(f"{len(self.problems)} problem(s) in {root}:\n  " + listed(self.problems))
+
+
+def listed(problems: Sequence[VideoProblem], most: int = _MOST_LINES) -> str:
+    """Problems as indented lines, of which there are at most so many."""
+    lines = [str(problem) for problem in problems[:most]]
+    lines += [f"and {len(problems) - most} more"] if len(problems) > most else []
+    return "\n  ".join(lines)
+
+
+def missing_subjects(au_set: facs.AUSet, present: Sequence[str]) -> tuple[str, ...]:
+    """A note about the subjects of the folds that a tree lacks; none if all are there."""
+    missing = sorted(subject for part in au_set.parts for subject in part if subject not in present)
+    if not missing:
+        return ()
+    count = sum(map(len, au_set.parts))
+    return (f"{len(missing)} of the {count} subjects of {au_set.title} are missing: {', '.join(missing)}",)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFiles:
+    """Frames that are a picture file each.
+
+    Attributes:
+        files: one for each frame number.
+    """
+
+    files: tuple[Path, ...]
+
+    def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
+        """Decodes the files one after the other; see `RawVideo.frames`."""
+        for number, file in zip(numbers.tolist(), self.files, strict=True):
+            yield read_image(file, number, reduce)
+
+
+def read_image(file: Path, number: int, reduce: int = 1) -> Frame:
+    """Decodes a JPEG, PNG or BMP file.
+
+    Args:
+        file: the picture.
+        number: of the frame, for the message.
+        reduce: how much smaller height and width become.
+
+    Raises:
+        FrameError: it is not a complete picture.
+    """
+    try:
+        with Image.open(file, formats=IMAGE_FORMATS) as image:
+            size = tuple(-(-edge // reduce) for edge in image.size)
+            if 1 < reduce <= min(image.size):
+                # Rounded down, so that the decoder never reduces by less.
+                image.draft("RGB", (image.width // reduce, image.height // reduce))
+            picture = image.convert("RGB")
+    # Pillow's decoders raise all of these at damaged data.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        text = f"is not a readable picture ({error}); copy it anew from the distribution"
+        raise FrameError(file, number, text) from error
+    return shrunk(np.asarray(picture), reduce) if picture.size != size else np.asarray(picture)
+
+
+def shrunk(frame: Frame, reduce: int) -> Frame:
+    """The frame made smaller by averaging squares of so many pixels; those cut by the edge count too."""
+    return np.asarray(Image.fromarray(frame).reduce(reduce)) if reduce > 1 else frame
+
+
+def _place(line: int | None, frame: int | None) -> str:
+    return (f", line {line}" if line is not None else "") + (f", frame {frame}" if frame is not None else "")

@@ -1,0 +1,77 @@
+"""Finds the folders of a raw distribution, wherever in it the user points."""
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+_DEPTH = 3
+
+
+def entry(raw: str | Path, inner: Collection[str]) -> Path:
+    """The folder in which to look.
+
+    Args:
+        raw: what the user named: the distribution, a folder around it, or one inside.
+        inner: lower-case names of the folders inside, from which the search starts above them.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it is empty.
+    """
+    root = Path(raw).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder; expected the folder of the raw distribution")
+    if not any(root.iterdir()):
+        raise ValueError(f"{root} is empty; expected the folder of the raw distribution")
+    absolute = root.absolute()
+    while absolute.name.lower() in inner and absolute.parent != absolute:
+        absolute = root = absolute.parent
+    return root
+
+
+def find(root: Path, is_it: Callable[[Path], bool], expected: str) -> Path:
+    """The folder nearest to the root for which `is_it` holds.
+
+    Args:
+        root: where to look, at most three folders deep.
+        is_it: whether a folder is the one.
+        expected: what it looks like, for the message.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there are several that are equally near.
+    """
+    level = [root]
+    for _ in range(_DEPTH + 1):
+        found = [folder for folder in level if is_it(folder)]
+        if len(found) > 1:
+            raise ValueError(
+                f"{root} holds {expected} more than once: {', '.join(map(str, found))}; "
+                "name the folder that holds the right one"
+            )
+        if found:
+            return found[0]
+        level = [below for folder in level for below in subfolders(folder)]
+    seen = ", ".join(sorted(os.listdir(root))[:8]) or "nothing"
+    raise FileNotFoundError(f"{root} holds no {expected}; found {seen}")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Its folders by name, without hidden ones; none where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+    except PermissionError:
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def files(folder: Path) -> list[Path]:
+    """Its files by name, without hidden ones.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
+    return [folder / name for name in sorted(names)]

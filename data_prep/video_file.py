@@ -1,0 +1,187 @@
+"""Reads video files with PyAV, one frame in memory at a time."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32
+
+from data_prep.raw import Frame, FrameError, shrunk
+
+_CHUNK_HEAD = 8
+_MEND = "Copy the video anew from where it comes from"
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoLength:
+    """How long a video file is.
+
+    Attributes:
+        announced: frames that its header announces; 0 where it does not say.
+        found: complete frames from its start up to the first damage.
+        damage: what is damaged, in words; empty if nothing was seen.
+    """
+
+    announced: int
+    found: int
+    damage: str
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFrames:
+    """Frames of one video file, numbered from 1.
+
+    Attributes:
+        file: the video.
+    """
+
+    file: Path
+
+    def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
+        """Decodes the file from its start up to the last number; see `raw.RawVideo.frames`."""
+        wanted = iter(numbers.tolist())
+        number = next(wanted, None)
+        read = 0
+        for read, picture in enumerate(_decode(self.file), start=1):
+            if read != number:
+                continue
+            yield shrunk(picture.to_ndarray(format="rgb24"), reduce)
+            number = next(wanted, None)
+            if number is None:
+                return
+        if number is not None:
+            raise FrameError(self.file, number, f"the video has only {read} frames. {_MEND}")
+
+
+def require_av() -> ModuleType:
+    """PyAV.
+
+    Raises:
+        ImportError: it is not installed; the message says how to.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            f"video files need the package av ({error}): pip install mdhr_jax[faces]"
+        ) from error
+    return av
+
+
+def length(file: Path, *, decode: bool = False) -> VideoLength:
+    """Counts the frames of a video.
+
+    Args:
+        file: the video.
+        decode: whether to decode it for the count, which takes as long as reading all frames; by default
+            the encoded frames are counted.
+
+    Raises:
+        FrameError: it is not a video that can be read.
+        ImportError: PyAV is missing.
+    """
+    av = require_av()
+    try:
+        with av.open(str(file), metadata_errors="replace") as container:
+            announced = _video_stream(container, file).frames
+            found, damage = _count_packets(container, announced)
+    except (av.error.FFmpegError, OSError) as error:
+        raise FrameError(file, None, _unreadable(error)) from error
+    if decode:
+        try:
+            found = sum(1 for _ in _decode(file))
+        except FrameError as error:
+            damage = damage or error.text
+            found = (error.frame or 1) - 1
+    return VideoLength(announced, found, _cut_off(file) or damage)
+
+
+def _count_packets(container: Any, announced: int) -> tuple[int, str]:
+    """Encoded frames up to the first damage, and what that is."""
+    video = container.streams.video[0]
+    found, end = 0, None
+    gap: tuple[int, int, int] | None = None
+    damage = ""
+    for packet in container.demux():
+        if not packet.size:
+            continue
+        # Frames of an AVI file lie close together; where the demuxer had to skip bytes, frames may be lost.
+        if end is not None and packet.pos is not None and packet.pos - end > _CHUNK_HEAD and gap is None:
+            gap = (found, end, packet.pos)
+        end = packet.pos + packet.size + packet.size % 2 if packet.pos is not None else None
+        if packet.stream.index != video.index:
+            continue
+        if packet.is_corrupt:
+            damage = f"frame {found + 1} is not complete"
+            break
+        found += 1
+    if gap is not None and announced > found and container.format.name == "avi":
+        found = gap[0]
+        damage = f"bytes {gap[1]} to {gap[2]}, after frame {found}, are no frames"
+    return found, damage
+
+
+def _decode(file: Path) -> Iterator[Any]:
+    """Decoded pictures of a video up to its end.
+
+    Raises:
+        FrameError: the file is damaged; the message says how many frames could be read.
+    """
+    av = require_av()
+    read = 0
+    try:
+        with av.open(str(file), metadata_errors="replace") as container:
+            stream = _video_stream(container, file)
+            # Videos are spread over processes.
+            stream.codec_context.thread_count = 1
+            for packet in container.demux(stream):
+                # Decoders make pictures even of half a packet, and do not say so.
+                damaged = packet.is_corrupt
+                for picture in stream.decode(None if damaged else packet):
+                    if picture.is_corrupt:
+                        raise FrameError(file, read + 1, f"is damaged; {_read_before(read)}")
+                    yield picture
+                    read += 1
+                if damaged:
+                    raise FrameError(file, read + 1, f"is not complete; {_read_before(read)}")
+    except (av.error.FFmpegError, OSError) as error:
+        text = f"{_unreadable(error)}; {_read_before(read)}"
+        raise FrameError(file, read + 1 if read else None, text) from error
+
+
+def _read_before(frames: int) -> str:
+    return f"frames read before it: {frames}. {_MEND}"
+
+
+def _video_stream(container: Any, file: Path) -> Any:
+    if not container.streams.video:
+        raise FrameError(file, None, "holds no video")
+    return container.streams.video[0]
+
+
+def _unreadable(error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or error
+    return f"cannot be read as a video ({reason})"
+
+
+def _cut_off(file: Path) -> str:
+    """Whether an AVI file is shorter than its RIFF chunks announce; other formats do not tell."""
+    size = file.stat().st_size
+    end = 0
+    with file.open("rb") as stream:
+        while end < size:
+            stream.seek(end)
+            head = stream.read(8)
+            if head[:4] != b"RIFF" or len(head) < 8:
+                break
+            chunk = int.from_bytes(head[4:], "little")
+            # A file that was never finished announces nothing.
+            if not chunk:
+                break
+            # Chunks have an even length.
+            end += 8 + chunk + chunk % 2
+    # The last chunk may come without the byte that fills it up.
+    return f"it is cut off: {size} of {end} bytes are there" if end > size + 1 else ""
