@@ -32,7 +32,8 @@ class AlignedFrame:
     Attributes:
         index: of the frame, from 0.
         image: the crop; None where there is none.
-        points: that the crop was made by, smoothed or interpolated, in the frame's pixels; NaN without a crop.
+        points: that the crop was made by, smoothed or interpolated, in the frame's pixels; NaN where there
+            is no crop.
         raw_points: as measured; NaN where not measured.
         matrix: from the frame to the crop, see `mdhr_jax.faces.alignment.Matrix`; None without a crop.
         status: one of `STATUSES`.
@@ -215,9 +216,7 @@ class VideoAligner:
             points, recipe.size, eye_height=recipe.eye_height, eye_distance=recipe.eye_distance
         )
         image = None if seen.frame is None else warp(seen.frame, matrix, recipe.size)
-        return AlignedFrame(
-            seen.index, image, points, raw, matrix, status, confidence, seen.others, track
-        )
+        return AlignedFrame(seen.index, image, points, raw, matrix, status, confidence, seen.others, track)
 
 
 def align_video(

@@ -91,13 +91,11 @@ class MTCNNDetector:
         self.short_side = short_side
         self._tf, self._package = _import()
         self.version = version()
-        tf = self._tf
-        last = self._package.get_stage(stage_id=3).model
-        # One compiled call instead of one call a layer: the patches are few and small.
-        self._last = tf.function(
-            lambda patches: last((patches - 127.5) / 128.0),
-            input_signature=[tf.TensorSpec([None, _PATCH, _PATCH, 3], tf.float32)],
-        )
+        last = _compiled(self._tf, self._package.get_stage(stage_id=3).model, _PATCH)
+        self._last = lambda patches: last((patches - 127.5) / 128.0)
+        # Called layer by layer at every scale, as the package does, the networks take twice as long.
+        for stage, side in zip(self._package.stages, (None, 24, _PATCH), strict=True):
+            stage._model = _compiled(self._tf, stage.model, side)
 
     def detect(self, frames: Sequence[Frame]) -> list[list[Face]]:
         """The faces of each frame, the surest first.
@@ -105,16 +103,26 @@ class MTCNNDetector:
         Args:
             frames: RGB, of any size.
         """
-        found: list[list[Face]] = [[] for _ in frames]
         reduced = [_reduce(frame, self.short_side) for frame in frames]
-        for batch in _batches([picture.shape for picture in reduced]):
-            for place, faces in zip(batch, self._search([reduced[i] for i in batch]), strict=True):
-                # The second time the box comes from points that do not depend on the search any more.
-                steady = self._look_again(reduced[place], self._look_again(reduced[place], faces))
-                scale = _scale(frames[place], reduced[place])
-                kept = [_scaled(face, scale) for face in steady if face is not None]
-                found[place] = sorted(kept, key=lambda face: -face.confidence)
+        found = []
+        for frame, picture, faces in zip(frames, reduced, self._search(reduced), strict=True):
+            # The second time the box comes from points that do not depend on the search any more.
+            steady = self._look_again(picture, self._look_again(picture, faces))
+            kept = [_scaled(face, _scale(frame, picture)) for face in steady if face is not None]
+            found.append(sorted(kept, key=lambda face: -face.confidence))
         return found
+
+    def search(self, frames: Sequence[Frame]) -> list[list[Face]]:
+        """The faces as the package finds them, to compare with.
+
+        Args:
+            frames: RGB, of any size.
+        """
+        reduced = [_reduce(frame, self.short_side) for frame in frames]
+        return [
+            [_scaled(face, _scale(frame, picture)) for face in faces]
+            for frame, picture, faces in zip(frames, reduced, self._search(reduced), strict=True)
+        ]
 
     def follow(self, frame: Frame, faces: Sequence[Face]) -> list[Face | None]:
         """Finds faces of the frame before again.
@@ -131,10 +139,16 @@ class MTCNNDetector:
         again = self._look_again(reduced, [_scaled(face, 1.0 / scale) for face in faces])
         return [None if face is None else _scaled(face, scale) for face in again]
 
-    def _search(self, frames: list[Frame]) -> list[list[Face]]:
-        """The package's own result for reduced frames of one size."""
-        if min(frames[0].shape[:2]) < _LEAST_SIDE:
-            return [[] for _ in frames]
+    def _search(self, frames: Sequence[Frame]) -> list[list[Face]]:
+        """The package's own result for reduced frames."""
+        found: list[list[Face]] = [[] for _ in frames]
+        for batch in _batches([frame.shape for frame in frames]):
+            if min(frames[batch[0]].shape[:2]) >= _LEAST_SIDE:
+                for place, faces in zip(batch, self._search_batch([frames[i] for i in batch]), strict=True):
+                    found[place] = faces
+        return found
+
+    def _search_batch(self, frames: list[Frame]) -> list[list[Face]]:
         with _quiet():
             rows = self._package.detect_faces(
                 frames,
@@ -160,7 +174,6 @@ class MTCNNDetector:
         with _quiet():
             answers = [part.numpy() for part in self._last(both)]
         # Answers are shares of the box: its borders' offsets, five x and five y, not a face and a face.
-        count = len(patches)
         offsets, points, scores = (part.reshape(2, *boxes.shape[:2], -1) for part in answers)
         points = np.swapaxes(points.reshape(2, *boxes.shape[:2], 2, 5), -1, -2)
         points[1] = points[1][..., _MIRRORED, :] * [-1.0, 1.0] + [1.0, 0.0]
@@ -179,7 +192,9 @@ class MTCNNDetector:
 
 def _is_face(points: Float32[np.ndarray, "5 2"], confidence: float) -> bool:
     # Points on top of each other leave no box to look at next time.
-    apart = float(np.hypot(*(points[1] - points[0]))) + float(np.hypot(*(points[3:].mean(0) - points[:2].mean(0))))
+    apart = float(np.hypot(*(points[1] - points[0]))) + float(
+        np.hypot(*(points[3:].mean(0) - points[:2].mean(0)))
+    )
     return bool(confidence >= LEAST_CONFIDENCE) and apart > 4.0
 
 
@@ -251,7 +266,6 @@ def _import() -> tuple[Any, Any]:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         import tensorflow
-
         from mtcnn import MTCNN  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise _missing(str(error)) from error
@@ -261,6 +275,11 @@ def _import() -> tuple[Any, Any]:
         tensorflow.config.threading.set_intra_op_parallelism_threads(1)
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     return tensorflow, MTCNN(device="CPU:0")
+
+
+def _compiled(tf: Any, model: Any, side: int | None) -> Any:
+    """A network as one call, for square inputs of that side or of any size."""
+    return tf.function(model, input_signature=[tf.TensorSpec([None, side, side, 3], tf.float32)])
 
 
 def _missing(why: str) -> ImportError:

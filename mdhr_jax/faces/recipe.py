@@ -114,8 +114,8 @@ class AlignmentRecipe:
         for key, expected in _FIXED.items():
             if found.get(key) != expected:
                 raise ValueError(
-                    f"the alignment recipe has {key} = {found.get(key)!r}, this version of mdhr_jax knows only "
-                    f"{expected!r}; align with the version that wrote it, or align the recordings again"
+                    f"the alignment recipe has {key} = {found.get(key)!r}, this version of mdhr_jax "
+                    f"knows only {expected!r}; use the version that wrote it, or align the recordings again"
                 )
         unknown = sorted(set(found) - set(fields) - set(_FIXED))
         missing = sorted(set(fields) - set(found))
@@ -130,7 +130,7 @@ class AlignmentRecipe:
                 raise ValueError(
                     f"the alignment recipe has {name} = {found[name]!r}, expected {kind.__name__}"
                 )
-        values = {
+        values: dict[str, Any] = {
             name: float(found[name]) if isinstance(field.default, float) else found[name]
             for name, field in fields.items()
         }

@@ -1,9 +1,9 @@
 """Points smoothed over time, so that the unrest of a detector does not become motion of the face.
 
 A point is replaced by the value at its frame of a polynomial that is fitted to the frames around it by
-weighted least squares (Cleveland 1979, without the robust rounds). The window is finite: how many later frames
-a result needs is `Smoothing.look_ahead`. Where a track starts or ends the window is cut off; it
-never reaches across a frame without a measurement.
+weighted least squares (Cleveland 1979, without the robust rounds). The window is finite: how many later
+frames a result needs is `Smoothing.look_ahead`. Where a track starts or ends the window is cut off; it never
+reaches across a frame without a measurement.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Which face of a frame is which of the frame before, and whose video it is.
 
-Each person keeps a number from the first frame in which they are seen to the last; a face that was out of sight
-for longer than a gap is a new track. The subject is the largest face when nobody is followed, and stays
+Each person keeps a number from the first frame in which they are seen to the last; a face that was out of
+sight for longer than a gap is a new track. The subject is the largest face when nobody is followed, and stays
 the subject for as long as its track goes on: somebody larger who walks into the picture does not take over.
 """
 
