@@ -59,16 +59,14 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="VIDEO_OR_IMAGES",
-        help="video files, pictures, and folders of pictures that are one video, in the order of their numbers",
+        help="video files, pictures, and folders of pictures that are a video, in the order of their numbers",
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="crops as DIR/<input>/<frame>.jpg, frames from 0"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="crops as DIR/<input>/<frame>.jpg, from 0")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="contact sheet (PNG or JPEG)")
     parser.add_argument(
         "--compare-every-frame",
         action="store_true",
-        help="also search in every frame, and say how far the points are from that; takes several times as long",
+        help="also search in every frame, and say how far the points are from that and what it costs",
     )
     options.add_arguments(parser.add_argument_group("faces"))
     return parser
@@ -215,9 +213,8 @@ def _report(result: _Result, recipe: AlignmentRecipe) -> None:
     if np.isfinite(before):
         print(f"  jitter {before:.2f} crop pixels before smoothing, {after:.2f} after")
     if count > 1:
-        print(
-            f"  {count / result.seconds:.1f} frames/s, {1000 * result.cpu_seconds / count:.1f} ms of a core a frame"
-        )
+        speed, cost = count / result.seconds, 1000 * result.cpu_seconds / count
+        print(f"  {speed:.1f} frames/s, {cost:.1f} ms of a core a frame")
 
 
 def _compare(name: str, result: _Result, reference: _Result, recipe: AlignmentRecipe) -> None:
@@ -232,9 +229,7 @@ def _compare(name: str, result: _Result, reference: _Result, recipe: AlignmentRe
         print(f"  from {name}: {text}; {missed} frame(s) lack a crop that it has")
     before, after = measure.jitter(reference.frames, recipe)
     speed = 1000 * reference.cpu_seconds / max(len(reference.frames), 1)
-    print(
-        f"    it has jitter {before:.2f} before smoothing, {after:.2f} after, and takes {speed:.1f} ms of a core"
-    )
+    print(f"    its jitter {before:.2f}, smoothed {after:.2f}; {speed:.1f} ms of a core a frame")
 
 
 def _cpu_seconds() -> float:

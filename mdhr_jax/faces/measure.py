@@ -1,4 +1,4 @@
-"""How steady an alignment is, and how far two alignments of one video are apart; both in pixels of the crop."""
+"""How steady an alignment is, and how far two alignments of a video are apart, in pixels of the crop."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,8 @@ def jitter(frames: Sequence[AlignedFrame], recipe: AlignmentRecipe) -> tuple[flo
     """Unrest of an alignment before and after smoothing, crop pixels; NaN where no three frames follow.
 
     Of what stands still in the recording where the eyes and the corners of the mouth are, the places in the
-    crops of three frames in a row are compared: the root mean square of the second difference x(t-1) - 2 x(t) +
-    x(t+1). An even motion of the head does not count, a start or a stop does.
+    crops of three frames in a row are compared: the root mean square of the second difference
+    x(t-1) - 2 x(t) + x(t+1). An even motion of the head does not count, a start or a stop does.
 
     Args:
         frames: in order.

@@ -10,6 +10,7 @@ frames come from the same place and do not differ in kind.
 
 import contextlib
 import functools
+import importlib
 import importlib.metadata
 import os
 from collections.abc import Iterator, Sequence
@@ -265,8 +266,9 @@ def _import() -> tuple[Any, Any]:
     # Other kernels give other digits, and say so on standard error.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
-        import tensorflow
-        from mtcnn import MTCNN  # pyright: ignore[reportMissingImports]
+        # This one first: it says at once if it is missing, and TensorFlow takes seconds.
+        package = importlib.import_module("mtcnn")
+        tensorflow = importlib.import_module("tensorflow")
     except ImportError as error:
         raise _missing(str(error)) from error
     with contextlib.suppress(RuntimeError):
@@ -274,7 +276,7 @@ def _import() -> tuple[Any, Any]:
         tensorflow.config.set_visible_devices([], "GPU")
         tensorflow.config.threading.set_intra_op_parallelism_threads(1)
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-    return tensorflow, MTCNN(device="CPU:0")
+    return tensorflow, package.MTCNN(device="CPU:0")
 
 
 def _compiled(tf: Any, model: Any, side: int | None) -> Any:
