@@ -10,7 +10,9 @@ FACE = np.asarray([(-20, -12), (20, -12), (0, 8), (-14, 28), (14, 28)], np.float
 BLANK = np.zeros((8, 8, 3), np.uint8)
 
 
-def face(x: float = 100.0, y: float = 100.0, scale: float = 1.0, confidence: float = 0.99, turn: float = 0.0) -> Face:
+def face(
+    x: float = 100.0, y: float = 100.0, scale: float = 1.0, confidence: float = 0.99, turn: float = 0.0
+) -> Face:
     """A face with its centre at a place, turned by radians."""
     cos, sin = np.cos(turn), np.sin(turn)
     points = scale * FACE @ np.asarray([[cos, sin], [-sin, cos]]) + (x, y)
