@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for recording in found:
             result = _align(recording, recipe, chosen)
             any_face |= any(frame.matrix is not None for frame in result.frames)
-            crops += [(f"{recording.name[:14]} {index}", crop) for index, crop in result.crops]
+            crops += [(f"{Path(recording.name).stem[:16]} {index}", crop) for index, crop in result.crops]
         if chosen.sheet is not None and crops:
             chosen.sheet.parent.mkdir(parents=True, exist_ok=True)
             sheet.draw(crops, recipe).save(chosen.sheet)
