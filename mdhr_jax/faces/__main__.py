@@ -5,6 +5,7 @@ Measures are explained in `mdhr_jax.faces.measure` and docs/faces.md.
 
 import argparse
 import dataclasses
+import itertools
 import os
 import resource
 import shutil
@@ -123,9 +124,11 @@ def _align(recording: media.Recording, recipe: AlignmentRecipe, chosen: argparse
     first = detector()
     if isinstance(first, MTCNNDetector):
         # TensorFlow prepares its networks at the first call; that is not the speed of the work.
-        first.detect([next(recording.frames())])
-    with _folder(chosen.out, recording.name) as save, _progress(length, recording.name) as bar:
+        first.detect(list(itertools.islice(recording.frames(), 1)))
+    with _CropFolder(chosen.out, recording.name) as save, _progress(length, recording.name) as bar:
         result = _run(recording.frames(), recipe, first, save, keep_every, bar.update)
+    if not result.frames:
+        raise ValueError(f"{recording.paths[0]} has no frames")
     _report(result, recipe)
     if chosen.compare_every_frame:
         others: dict[str, Detector] = {"a search in every frame": detector()}
@@ -155,11 +158,16 @@ def _run(
     result = _Result([], [], 0.0, 0.0)
 
     def take(done: list[AlignedFrame]) -> None:
+        nonlocal keep_every
         for frame in done:
             if save is not None:
                 save(frame)
             if keep_every and frame.image is not None and frame.index % keep_every == 0:
                 result.crops.append((frame.index, frame.image))
+                if len(result.crops) > 2 * _ON_SHEET:
+                    # There are more frames than the file said.
+                    keep_every *= 2
+                    result.crops = [kept for kept in result.crops if kept[0] % keep_every == 0]
             result.frames.append(dataclasses.replace(frame, image=None))
             step()
 
@@ -171,7 +179,7 @@ def _run(
     return result
 
 
-class _folder:  # noqa: N801
+class _CropFolder:
     """Writes crops to a folder that has its name only when all are there."""
 
     def __init__(self, out: Path | None, name: str):

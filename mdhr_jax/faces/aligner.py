@@ -77,7 +77,7 @@ class VideoAligner:
         self.recipe = recipe
         self.detector = detector
         self._filter = recipe.filter
-        self._every = recipe.detect_every if isinstance(detector, Follower) else 1
+        self._follower = detector if isinstance(detector, Follower) else None
         self._tracker = Tracker(recipe.max_gap)
         self._known: dict[int, Face] = {}
         self._since_search = 0
@@ -115,21 +115,19 @@ class VideoAligner:
 
     def _find(self, index: int, frame: Frame) -> tuple[dict[int, Face], bool]:
         """Faces by track, and whether they were searched for."""
-        if (
-            self._known
-            and self._tracker.subject in self._known
-            and self._since_search + 1 < self._every
-            and isinstance(self.detector, Follower)
-        ):
-            followed = self.detector.follow(frame, list(self._known.values()))
-            faces = [face for face in followed if face is not None and face.confidence >= _SURE]
+        due = self._since_search + 1 >= self.recipe.detect_every
+        if self._follower is not None and self._tracker.subject in self._known and not due:
+            followed = self._follower.follow(frame, list(self._known.values()))
+            found = {
+                number: face
+                for number, face in zip(self._known, followed, strict=True)
+                if face is not None and face.confidence >= _SURE
+            }
             # A face that grew unsure, or two that ran into one, must be searched for.
-            if len(faces) == len(followed):
-                found = self._tracker.update(index, faces, search=False)
-                if set(found) == set(self._known):
-                    self._known = found
-                    self._since_search += 1
-                    return found, False
+            if len(found) == len(followed) and self._tracker.follow(index, found):
+                self._known = found
+                self._since_search += 1
+                return found, False
         (faces,) = self.detector.detect([frame])
         found = self._tracker.update(index, faces)
         self._known, self._since_search = found, 0

@@ -6,7 +6,7 @@ the subject for as long as its track goes on: somebody larger who walks into the
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -64,13 +64,12 @@ class Tracker:
         self.subject: int | None = None
         self._next = 0
 
-    def update(self, index: int, faces: Sequence[Face], *, search: bool = True) -> dict[int, Face]:
-        """Takes the faces of a frame.
+    def update(self, index: int, faces: Sequence[Face]) -> dict[int, Face]:
+        """Takes the faces of a frame in which they were searched for.
 
         Args:
             index: of the frame, larger than the last.
             faces: those found.
-            search: whether the detector looked everywhere; if not, no track begins.
 
         Returns:
             Faces by track; those that neither continue a track nor are sure enough to begin one are left out.
@@ -78,16 +77,32 @@ class Tracker:
         self.end_lost(index)
         faces = _distinct(faces)
         found = self._continue(index, faces)
-        if search:
-            taken = {id(face) for face in found.values()}
-            for face in faces:
-                if id(face) not in taken and face.confidence >= NEW_TRACK_CONFIDENCE:
-                    found[self._next] = face
-                    self.tracks[self._next] = Track(self._next, face, index, np.zeros(2, np.float32))
-                    self._next += 1
+        taken = {id(face) for face in found.values()}
+        for face in faces:
+            if id(face) not in taken and face.confidence >= NEW_TRACK_CONFIDENCE:
+                found[self._next] = face
+                self.tracks[self._next] = Track(self._next, face, index, np.zeros(2, np.float32))
+                self._next += 1
         if self.subject is None and found:
             self.subject = max(found, key=lambda number: found[number].side)
         return found
+
+    def follow(self, index: int, faces: Mapping[int, Face]) -> bool:
+        """Takes faces of a frame that were found where their tracks lead.
+
+        Args:
+            index: of the frame, larger than the last.
+            faces: by track.
+
+        Returns:
+            Whether all is well. If a face is where its track cannot be, or two have become one, nothing changes.
+        """
+        near = all(_distance(self.tracks[number], face, index) < 1.0 for number, face in faces.items())
+        if not near or len(_distinct(list(faces.values()))) < len(faces):
+            return False
+        for number, face in faces.items():
+            self._move(self.tracks[number], face, index)
+        return True
 
     def end_lost(self, index: int) -> None:
         """Ends the tracks that were out of sight for too long before the frame of that index."""
@@ -108,12 +123,15 @@ class Tracker:
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             if allowed[row, column]:
                 track, face = tracks[row], faces[column]
-                step = (face.centre - track.face.centre) / (index - track.last_seen)
-                velocity = _TURN * step + (1.0 - _TURN) * track.velocity
-                track.velocity = velocity.astype(np.float32)
-                track.face, track.last_seen, track.seen = face, index, track.seen + 1
+                self._move(track, face, index)
                 found[track.number] = face
         return found
+
+    def _move(self, track: Track, face: Face, index: int) -> None:
+        step = (face.centre - track.face.centre) / (index - track.last_seen)
+        velocity = _TURN * step + (1.0 - _TURN) * track.velocity
+        track.velocity = velocity.astype(np.float32)
+        track.face, track.last_seen, track.seen = face, index, track.seen + 1
 
 
 def _distance(track: Track, face: Face, index: int) -> float:

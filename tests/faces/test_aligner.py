@@ -136,6 +136,24 @@ def test_an_unsure_or_lost_face_is_searched_for_at_once():
     assert (out[7].status, out[13].status) == ("detected", "interpolated")
 
 
+def test_a_face_that_jumps_is_searched_for_at_once():
+    """The follower names a face elsewhere; the search in the same frame finds the old one."""
+
+    class Jumps(KnownFollower):
+        def follow(self, frame, faces):
+            found = super().follow(frame, faces)
+            if self.next != 8:
+                return found
+            self.next -= 1
+            return [face(400)]
+
+    detector = Jumps(_path(12))
+    out = _run(detector.faces, AlignmentRecipe(size=32, detect_every=5), detector)
+    assert detector.searched == [0, 5, 7]
+    assert {frame.track for frame in out} == {0}
+    assert all(frame.points[:, 0].max() < 200 for frame in out)
+
+
 def test_a_detector_that_cannot_follow_is_asked_in_every_frame():
     detector = Known(_path(12))
     _run(detector.faces, AlignmentRecipe(size=32, detect_every=5), detector)

@@ -61,7 +61,19 @@ def test_a_face_named_twice_is_one():
     assert len(Tracker(3).update(0, [face(100), face(104, confidence=0.95)])) == 1
 
 
-def test_no_track_begins_where_nobody_searched():
+def test_followed_faces_move_their_tracks():
     tracker = Tracker(3)
-    tracker.update(0, [face(100)])
-    assert list(tracker.update(1, [face(101), face(300)], search=False)) == [0]
+    tracker.update(0, [face(100), face(300)])
+    assert tracker.follow(1, {0: face(104), 1: face(297)})
+    assert [track.last_seen for track in tracker.tracks.values()] == [1, 1]
+    assert sorted(tracker.update(2, [face(294), face(108)])) == [0, 1]
+
+
+def test_a_followed_face_that_jumps_or_runs_into_another_changes_nothing():
+    tracker = Tracker(3)
+    tracker.update(0, [face(100), face(200)])
+    before = {number: track.face for number, track in tracker.tracks.items()}
+    assert not tracker.follow(1, {0: face(180), 1: face(200)})
+    assert not tracker.follow(1, {0: face(140), 1: face(150)})
+    assert {number: track.face for number, track in tracker.tracks.items()} == before
+    assert [track.last_seen for track in tracker.tracks.values()] == [0, 0]
