@@ -95,7 +95,7 @@ class Tracker:
             faces: by track.
 
         Returns:
-            Whether all is well. If a face is where its track cannot be, or two have become one, nothing changes.
+            Whether all is well; if a face is where its track cannot be, or two are one now, nothing changes.
         """
         near = all(_distance(self.tracks[number], face, index) < 1.0 for number, face in faces.items())
         if not near or len(_distinct(list(faces.values()))) < len(faces):

@@ -22,6 +22,7 @@ def test_the_largest_is_the_subject_and_a_larger_one_does_not_take_over():
     tracker = Tracker(max_gap=5)
     found = tracker.update(0, [face(100, 100, 0.5), face(300, 100, 1.0)])
     subject = tracker.subject
+    assert subject is not None
     assert found[subject].centre[0] == 300
     for t in range(1, 9):
         found = tracker.update(t, [face(100, 100, 3.0), face(300, 100, 1.0)])
@@ -44,6 +45,7 @@ def test_the_subject_is_not_given_to_a_bystander_while_it_may_come_back():
     tracker = Tracker(max_gap=3)
     tracker.update(0, [face(100), face(300, scale=0.6)])
     subject = tracker.subject
+    assert subject is not None
     for t in range(1, 4):
         tracker.update(t, [face(300, scale=0.6)])
         assert tracker.subject == subject
