@@ -165,5 +165,6 @@ def test_the_crop_shows_the_frame_it_belongs_to():
     faces = _path(12)
     frames = [np.full((200, 200, 3), 10 * t, np.uint8) for t in range(12)]
     for frame in align_video(frames, RECIPE, Known(faces)):
+        assert frame.image is not None
         assert frame.image.shape == (32, 32, 3)
         assert (frame.image == 10 * frame.index).all()
