@@ -3,7 +3,7 @@
     pip install mdhr_jax[faces]
     python -m mdhr_jax.data.synthetic.detection --preset realistic --report detection.md
 
-Runs MTCNN (Zhang et al. 2016, the weights of the ``mtcnn`` package) on frames of many subjects as they occur
+Runs the face step's detector (`mdhr_jax.faces.mtcnn`) on frames of many subjects as they occur
 in videos: AUs, speech, head pose, glasses, beards, noise, compression. Each frame is shown as generated,
 with a border of repeated edge pixels, and at half size with such a border: a detector looks for heads with
 something around them, while the canonical crop ends at the hairline.
@@ -11,7 +11,6 @@ something around them, while the canonical crop ends at the hairline.
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.synthetic.landmarks import LANDMARK_NAMES
+from mdhr_jax.faces import mtcnn
 from mdhr_jax.progress import Progress
 
 POINTS = {
@@ -31,7 +31,7 @@ POINTS = {
     "mouth_left": "mouth_left",
     "mouth_right": "mouth_right",
 }
-"""MTCNN's points and the landmarks that they are compared with; left is the viewer's for both."""
+"""The detector's points and the landmarks that they are compared with; left is the viewer's for both."""
 
 LEAST_RATE = 0.95
 """Share of faces that must be found."""
@@ -152,30 +152,16 @@ def score(
 
 
 def mtcnn_detector() -> Detector:
-    """MTCNN of the ``mtcnn`` package on the CPU.
+    """MTCNN as the face step uses it, on the CPU.
 
     Raises:
-        ImportError: the package is missing.
+        ImportError: its package is missing.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import tensorflow
-
-        # TensorFlow never sees an accelerator here: JAX may hold it.
-        tensorflow.config.set_visible_devices([], "GPU")
-        from mtcnn import MTCNN  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise ImportError(
-            f"face detection needs the packages mtcnn and tensorflow ({error}): pip install mdhr_jax[faces]"
-        ) from error
-    model = MTCNN(device="CPU:0")
+    model = mtcnn.load()
 
     def detect(picture: Frame) -> Float[np.ndarray, "5 2"] | None:
-        faces = model.detect_faces(picture)
-        if not faces:
-            return None
-        best = max(faces, key=lambda face: face["confidence"])
-        return np.asarray([best["keypoints"][name] for name in POINTS], np.float32)
+        (faces,) = model.detect([picture])
+        return faces[0].points if faces else None
 
     return detect
 

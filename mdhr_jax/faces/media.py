@@ -1,0 +1,120 @@
+"""Frames of video files and pictures, for the command."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mdhr_jax.faces.detector import Frame
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """A video file, or pictures that are one video.
+
+    Attributes:
+        name: as printed and as files are named.
+        paths: one video file, or a picture a frame.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video file."""
+        return self.paths[0].suffix.lower() not in IMAGES
+
+    def length(self) -> int:
+        """Number of frames; 0 where the file does not say.
+
+        Raises:
+            ValueError: it cannot be read as a video.
+            ImportError: PyAV is missing.
+        """
+        if not self.is_video:
+            return len(self.paths)
+        av, (path,) = _av(), self.paths
+        try:
+            with av.open(str(path)) as container:
+                return container.streams.video[0].frames
+        except (av.error.FFmpegError, IndexError) as error:
+            raise _not_a_video(path, error) from error
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames, RGB.
+
+        Raises:
+            ValueError: it cannot be read to the end.
+            ImportError: PyAV is missing.
+        """
+        if not self.is_video:
+            for path in self.paths:
+                yield read_image(path)
+            return
+        av, (path,) = _av(), self.paths
+        try:
+            with av.open(str(path)) as container:
+                for frame in container.decode(container.streams.video[0]):
+                    yield frame.to_ndarray(format="rgb24")
+        except (av.error.FFmpegError, IndexError) as error:
+            raise _not_a_video(path, error) from error
+
+
+def recordings(paths: Sequence[Path]) -> list[Recording]:
+    """What the files of a command line are: each video and each picture on its own.
+
+    A folder is a video, its pictures in the order of the numbers in their names.
+
+    Raises:
+        FileNotFoundError: one is not there.
+        ValueError: a folder has no pictures.
+    """
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there")
+        if path.is_dir():
+            pictures = [p for p in path.iterdir() if p.suffix.lower() in IMAGES]
+            if not pictures:
+                raise ValueError(f"the folder {path} has no pictures ({', '.join(IMAGES)})")
+            found.append(Recording(path.resolve().name, tuple(sorted(pictures, key=_number))))
+        else:
+            found.append(Recording(path.name, (path,)))
+    return found
+
+
+def read_image(path: Path) -> Frame:
+    """A picture, upright, RGB.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def _number(path: Path) -> tuple[int, str]:
+    digits = "".join(c for c in path.stem if c.isdecimal())
+    return int(digits or 0), path.name
+
+
+def _not_a_video(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} cannot be read as a video: {error}")
+
+
+def _av():
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError(
+            f"video files need the package av ({error}): pip install mdhr_jax[faces]"
+        ) from error
+    return av
