@@ -4,12 +4,12 @@
     python -m mdhr_jax.main --config configs/temporal.py:preset=changing,seed=0 --workdir runs/still-0 \\
         --config.model.mfd=False --config.model.tcn=False
 
-``preset`` is ``changing`` or ``realistic``; each seed also draws other faces. About ten minutes a run on two CPU
-cores. What was found stands in ``docs/synthetic.md``.
+``preset`` is ``changing`` or ``realistic``; each seed also draws other faces. About ten minutes a run on two
+CPU cores. What was found stands in ``docs/synthetic.md``.
 
 Unlike the quickstart's, clips have the paper's 16 frames, and dynamics look at 2 frames on either side (the
-paper's 5 would see most of what comes and goes in these videos at once). Training is long enough that both learn
-what they can: a model with temporal modules learns more slowly.
+paper's 5 would see most of what comes and goes in these videos at once). Training is long enough that both
+learn what they can: a model with temporal modules learns more slowly.
 """
 
 from ml_collections import ConfigDict

@@ -20,7 +20,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -111,8 +111,13 @@ class _Problems:
         raise ValueError(f"{len(self.lines)} problem(s) in {self.root}:\n  " + "\n  ".join(lines))
 
 
-def read_tree(au_set: facs.AUSet, root: str | Path) -> AlignedTree:
+def read_tree(au_set: facs.AUSet, root: str | Path, only: Collection[str] | None = None) -> AlignedTree:
     """Reads labels and file names of an aligned tree; the frames themselves are not opened.
+
+    Args:
+        au_set: whose labels are wanted.
+        root: the tree.
+        only: names of the videos wanted; all by default.
 
     Raises:
         FileNotFoundError: the folder or its ``recipe.json`` is not there.
@@ -123,7 +128,7 @@ def read_tree(au_set: facs.AUSet, root: str | Path) -> AlignedTree:
         raise FileNotFoundError(f"the aligned tree {root} is not a folder")
     problems = _Problems(root)
     recipe = read_recipe(root)
-    found = video_files.find(root)
+    found = [files for files in video_files.find(root) if only is None or files.name in only]
     videos = [video for files in found if (video := _read_video(au_set, files, problems))]
     if not found:
         problems.add(
@@ -208,7 +213,9 @@ def frame_name(number: int) -> str:
     return f"{FRAMES_FOLDER}/{number}.jpg"
 
 
-def encode_labels(frame_numbers: Iterable[int], labels: Int[np.ndarray, "F N"], aus: Sequence[int]) -> bytes:
+def encode_labels(
+    frame_numbers: Sequence[int] | Int[np.ndarray, " F"], labels: Int[np.ndarray, "F N"], aus: Sequence[int]
+) -> bytes:
     """Content of ``labels.csv``.
 
     Args:

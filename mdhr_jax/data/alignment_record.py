@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32
 
+from mdhr_jax.faces.detector import POINTS
+
 ALIGNMENT_FILE = "alignment.csv"
 PROVENANCE_FILE = "provenance.json"
-
-POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
-"""The five points, left being the viewer's."""
 
 _HEADER = (
     "frame",

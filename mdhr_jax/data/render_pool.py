@@ -3,8 +3,6 @@
 import dataclasses
 import multiprocessing
 import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -15,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int8
 
 from mdhr_jax.data.aligned import encode_jpeg
+from mdhr_jax.data.workers import end_with_parent
 
 Render = Callable[[Any, Any], Any]
 
@@ -55,7 +54,7 @@ def render_all(
         return
     # Not "fork": this process may run threads (JAX, TensorFlow), whose locks a fork would copy.
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    with ProcessPoolExecutor(min(workers, len(videos)), context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(min(workers, len(videos)), context, initializer=end_with_parent) as pool:
         ahead: deque[Future[EncodedVideo]] = deque()
         left = iter(videos)
         try:
@@ -82,16 +81,3 @@ def _render_one(render: Render, spec: Any, video: Any, truth: Sequence[str]) -> 
         np.asarray(rendered.labels, np.int8),
         {name: np.asarray(getattr(rendered, name), np.float32) for name in truth},
     )
-
-
-def _end_with_parent() -> None:
-    """A worker ends with its parent: when that is killed, and quietly on Ctrl-C, which reaches both."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -95,7 +95,7 @@ class AlignedSource:
         beside: Callable[[Path], Mapping[str, bytes]] = lambda _: {},
     ):
         self.au_set = au_set
-        self.beside = beside
+        self._beside = beside
         self.crop_recipe = tree.crop_recipe
         self.parts = tuple(part for part in facs.PARTS if any(v.part == part for v in tree.videos))
         self.num_frames = sum(len(video.labels) for video in tree.videos)
@@ -110,6 +110,10 @@ class AlignedSource:
         for v in self._tree.videos:
             if v.part == part:
                 yield VideoToWrite(v.name, v.subject, v.frame_numbers, v.labels, v.jpegs())
+
+    def beside(self, directory: Path) -> Mapping[str, bytes]:
+        """What the caller wants beside the records."""
+        return self._beside(directory)
 
 
 class SyntheticSource:
