@@ -19,7 +19,7 @@ from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mdhr_jax import facs
-from mdhr_jax.data import aligned, layout, render_pool
+from mdhr_jax.data import aligned, layout, own_sets, render_pool
 from mdhr_jax.data.sources import AlignedSource, Source, SyntheticSource, truth_shapes
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.workers import usable_cpus
@@ -55,6 +55,8 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "aus": list(au_set.aus),
             "chunk_frames": layout.CHUNK_FRAMES,
         }
+        if facs.AU_SETS.get(au_set.name) != au_set:
+            metadata[own_sets.ENTRY_KEY] = own_sets.to_json(au_set)
         if self._source is not None:
             metadata |= {
                 "crop_recipe": self._source.crop_recipe,

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
+from mdhr_jax.data import own_sets
 from mdhr_jax.training import weights, workdir
 from mdhr_jax.training.evaluate import evaluate_checkpoint
 from mdhr_jax.training.experiment import open_experiment
@@ -27,6 +28,7 @@ def run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | No
     Raises:
         ValueError, OSError, RuntimeError: with what is wrong and how to mend it.
     """
+    own_sets.register(config.data.dir, config.dataset)
     config_lib.validate(config)
     if "generate" in config.data:
         generate(config)
