@@ -1,7 +1,8 @@
 """Prints what a data set holds as JSON: ``python -m data_prep.inspect PATH``.
 
-PATH is a folder of the reference's lists (see `data_prep.reference_lists`); no image is needed. The exit code
-is 1 where the lists contradict themselves or each other, and all that was found is listed.
+PATH is a data directory with TFRecord clips, or a folder of the reference's lists (see
+`data_prep.reference_lists`), for which no image is needed. The exit code is 1 where lists contradict
+themselves or each other, and all that was found is listed.
 """
 
 import argparse
@@ -14,56 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
 
-from data_prep import statistics
-from data_prep.raw import VideoProblem
-from data_prep.reference_lists import SIDES, ReferenceLists, read_lists
+from data_prep import inspect_lists, inspect_records, statistics
+from data_prep.reference_lists import SIDES, has_lists, read_lists
 from mdhr_jax import facs
 from mdhr_jax.progress import Progress, announce
-
-_SHOWN_MISMATCHES = 10
-# Half of the last decimal that the reference prints.
-_WEIGHT_TOLERANCE = 0.5 * 10**-statistics.DIGITS
-
-
-def of_lists(lists: ReferenceLists, clip_length: int = statistics.CLIP_LENGTH) -> dict[str, Any]:
-    """The statistics of the reference's lists as JSON.
-
-    Windows are cut as the reference's loader does: jumps of the frame numbers end one in BP4D, not in DISFA.
-
-    Args:
-        lists: without problems.
-        clip_length: frames of a window.
-
-    Raises:
-        ValueError: the clip length is less than 1.
-    """
-    folds = {number: (fold.train.videos, fold.test.videos) for number, fold in lists.folds.items()}
-    splits = lists.au_set == facs.BP4D
-    report = statistics.of_folds(lists.au_set, folds, clip_length, split_on_jumps=splits)
-    if lists.region_mismatches is not None:
-        report["region_label_mismatches"] = len(lists.region_mismatches)
-        if lists.region_mismatches:
-            shown = lists.region_mismatches[:_SHOWN_MISMATCHES]
-            report["first_region_label_mismatches"] = [
-                {"file": problem.file.name, "line": problem.line, "text": problem.text} for problem in shown
-            ]
-    return report
-
-
-def weight_problems(lists: ReferenceLists) -> tuple[VideoProblem, ...]:
-    """Loss weights of the lists that do not follow from their training labels, to the decimals printed."""
-    problems = []
-    for fold in lists.folds.values():
-        if fold.weights is None or fold.weights_file is None:
-            continue
-        expected = statistics.weights_from_rates(statistics.rates(lists.au_set, fold.train.videos))
-        rounded = np.round(expected, statistics.DIGITS)
-        for i in np.flatnonzero(np.abs(fold.weights - rounded) > _WEIGHT_TOLERANCE).tolist():
-            name = lists.au_set.au_names[i]
-            text = f"the weight of {name} is {fold.weights[i]:.6f}, the training labels give {rounded[i]:.6f}"
-            problems.append(VideoProblem("", fold.weights_file, text, line=1))
-    return tuple(problems)
 
 
 def write_json(report: dict[str, Any], file: Path) -> None:
@@ -77,20 +35,32 @@ def write_json(report: dict[str, Any], file: Path) -> None:
 
 
 def run(arguments: argparse.Namespace) -> bool:
-    """Prints or writes the report.
+    """Prints or writes the report, and the pictures asked for.
 
     Returns:
         Whether nothing is wrong.
 
     Raises:
-        FileNotFoundError: there is no data set.
+        FileNotFoundError: there is no data set, or a picture cannot be made of what there is.
         ValueError: an argument is out of range.
         OSError: the report cannot be written.
     """
     if arguments.clip_length < 1:
         raise ValueError(f"the clip length must be at least 1, found {arguments.clip_length}")
-    if arguments.out is not None and not arguments.out.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{arguments.out} cannot be written: its folder does not exist")
+    for file in (arguments.out, arguments.sheet, arguments.quality):
+        if file is not None and not file.absolute().parent.is_dir():
+            raise FileNotFoundError(f"{file} cannot be written: its folder does not exist")
+    if arguments.path.is_dir() and has_lists(arguments.path):
+        return _run_on_lists(arguments)
+    _run_on_records(arguments)
+    return True
+
+
+def _run_on_lists(arguments: argparse.Namespace) -> bool:
+    if arguments.sheet is not None or arguments.quality is not None:
+        raise ValueError(
+            f"{arguments.path} holds lists without pictures; --sheet and --quality need a data set"
+        )
     total = len(facs.FOLDS) * len(SIDES)
     with Progress(total, unit="lists", label=f"reading {arguments.path}") as bar:
         lists = read_lists(arguments.path, lambda name: bar.update(note=name))
@@ -98,22 +68,44 @@ def run(arguments: argparse.Namespace) -> bool:
         announce(f"note: {note}")
     if lists.problems:
         # Numbers from lists that do not fit together would mean nothing.
-        wrong = [*lists.problems, *(lists.region_mismatches or ())[:_SHOWN_MISMATCHES]]
+        mismatches = (lists.region_mismatches or ())[: inspect_lists.SHOWN_MISMATCHES]
+        wrong = [*lists.problems, *mismatches]
         announce(f"{len(lists.problems)} problem(s) in {lists.root}; nothing was counted:")
     else:
-        report = of_lists(lists, arguments.clip_length)
-        if arguments.out is None:
-            print(_as_text(report))
-        else:
-            write_json(report, arguments.out)
-        mismatches = lists.region_mismatches or ()
-        wrong = [*weight_problems(lists), *mismatches[:_SHOWN_MISMATCHES]]
-        if len(mismatches) > _SHOWN_MISMATCHES:
-            text = f"{len(mismatches)} region labels do not follow from the AU labels"
-            wrong.append(VideoProblem("", lists.root, text))
+        _give(inspect_lists.of_lists(lists, arguments.clip_length), arguments.out)
+        wrong = inspect_lists.contradictions(lists)
     for problem in wrong:
         announce(f"  {problem}")
     return not wrong
+
+
+def _run_on_records(arguments: argparse.Namespace) -> None:
+    au_set, folder = inspect_records.find(arguments.path, arguments.dataset)
+    opened = inspect_records.open_all(au_set, folder)
+    _give(inspect_records.of_records(opened, arguments.clip_length), arguments.out)
+    if arguments.sheet is not None:
+        _save(inspect_records.contact_sheet(opened), arguments.sheet)
+    if arguments.quality is not None:
+        # Matplotlib is needed for nothing else here.
+        from data_prep import quality
+
+        _save(quality.figure(quality.read(folder)), arguments.quality)
+
+
+def _give(report: dict[str, Any], out: Path | None) -> None:
+    if out is None:
+        print(_as_text(report))
+    else:
+        write_json(report, out)
+
+
+def _save(picture: UInt8[np.ndarray, "H W 3"], file: Path) -> None:
+    temporary = file.with_name(f".{file.stem}.{os.getpid()}{file.suffix}")
+    try:
+        Image.fromarray(picture).save(temporary)
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _as_text(report: dict[str, Any]) -> str:
@@ -124,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.inspect", description="Prints what a data set holds as JSON."
     )
-    parser.add_argument("path", type=Path, help="folder of the reference's lists")
+    parser.add_argument("path", type=Path, help="data directory, or folder of the reference's lists")
+    parser.add_argument("--dataset", help="name of the data set, where the directory holds several")
     parser.add_argument(
         "--clip-length",
         type=int,
@@ -132,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         help="frames of an evaluation window (default %(default)s)",
     )
     parser.add_argument("--out", type=Path, help="file that receives the JSON instead of standard output")
+    parser.add_argument("--sheet", type=Path, help="picture that receives faces from all over the data set")
+    parser.add_argument(
+        "--quality", type=Path, help="picture that receives how well the faces are aligned (extra: figures)"
+    )
     return parser
 
 
@@ -147,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return 128 + signal.SIGINT
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -76,6 +76,11 @@ class VideoProblem:
 class FrameSource(Protocol):
     """Reads the frames of a video; it can be pickled, and holds no open file."""
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the frames are in."""
+        ...
+
     def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
         """One frame a number, in order; see `RawVideo.frames`."""
         ...

@@ -23,11 +23,13 @@ class VideoLength:
         announced: frames that its header announces; 0 where it does not say.
         found: complete frames from its start up to the first damage.
         damage: what is damaged, in words; empty if nothing was seen.
+        fps: frames a second; 0 where the file does not say.
     """
 
     announced: int
     found: int
     damage: str
+    fps: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,11 @@ class VideoFrames:
     """
 
     file: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The video."""
+        return (self.file,)
 
     def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
         """Decodes the file from its start up to the last number; see `raw.RawVideo.frames`."""
@@ -86,7 +93,8 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
     av = require_av()
     try:
         with av.open(str(file), metadata_errors="replace") as container:
-            announced = _video_stream(container, file).frames
+            stream = _video_stream(container, file)
+            announced, fps = stream.frames, float(stream.average_rate or 0.0)
             found, damage = _count_packets(container, announced)
     except (av.error.FFmpegError, OSError) as error:
         raise FrameError(file, None, _unreadable(error)) from error
@@ -96,7 +104,7 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
         except FrameError as error:
             damage = damage or error.text
             found = (error.frame or 1) - 1
-    return VideoLength(announced, found, _cut_off(file) or damage)
+    return VideoLength(announced, found, _cut_off(file) or damage, fps)
 
 
 def _count_packets(container: Any, announced: int) -> tuple[int, str]:

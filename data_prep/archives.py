@@ -1,0 +1,230 @@
+"""One recording to one archive of aligned frames: the costly step of preparing a data set.
+
+What one call does depends on one video and on nothing else, so that processes, array jobs and clusters
+can share the videos out as they like. An archive that is there and was made from the same files by the
+same recipe is kept; other labels alone are exchanged without looking for faces again.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+import mdhr_jax
+from data_prep.raw import Frame, FrameError, RawVideo, VideoProblem
+from mdhr_jax import facs
+from mdhr_jax.data import aligned, alignment_record, layout, video_files
+from mdhr_jax.data.alignment_record import AlignmentRecord
+from mdhr_jax.faces.aligner import AlignedFrame, VideoAligner
+from mdhr_jax.faces.detector import Detector
+from mdhr_jax.faces.recipe import AlignmentRecipe
+
+AS_IS = "as is"
+"""Name of the recipe, and status of the frames, of pictures that were aligned by somebody else."""
+
+FACELESS = "no face"
+"""Why a frame has no crop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the videos of a data set have in common.
+
+    Attributes:
+        au_set: whose labels they have.
+        out: folder of the archives.
+        recipe: how faces are cut out; None where the frames are aligned already.
+        quality: of the JPEG files, to 100.
+        detections: folder of the faces that another program found, a CSV file a video; None where the
+            recipe's detector looks for them.
+    """
+
+    au_set: facs.AUSet
+    out: Path
+    recipe: AlignmentRecipe | None
+    quality: int = aligned.JPEG_QUALITY
+    detections: Path | None = None
+
+    @property
+    def crop_recipe(self) -> dict[str, Any]:
+        """The recipe as it is stored with the data."""
+        if self.recipe is None:
+            return {"name": AS_IS, "size": layout.IMAGE_EDGE}
+        return self.recipe.to_json()
+
+    def path(self, video: RawVideo) -> Path:
+        """The archive of a video."""
+        return self.out / f"{video.name}{video_files.ARCHIVE_SUFFIX}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a video.
+
+    Attributes:
+        video: its name.
+        frames: labelled frames in the recording.
+        kept: whether the archive was there already.
+        dropped: frames left out, by reason.
+        notes: what a user should know.
+        problem: why there is no archive; None if there is one.
+    """
+
+    video: str
+    frames: int
+    kept: bool = False
+    dropped: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problem: VideoProblem | None = None
+
+
+def make(
+    job: Job,
+    video: RawVideo,
+    detector: Callable[[], Detector],
+    step: Callable[[int], object] = lambda _: None,
+) -> Outcome:
+    """Makes the archive of a video, unless it is there.
+
+    Args:
+        job: what all videos have in common.
+        video: the recording.
+        detector: gives the detector; called if one is needed.
+        step: called with the number of frames finished since the last call.
+
+    Raises:
+        OSError: the archive cannot be written, or a source file cannot be reached.
+    """
+    path = job.path(video)
+    if (record := _finished(job, video, path)) is not None:
+        step(video.num_frames)
+        return Outcome(
+            video.name, video.num_frames, True, record.dropped(), tuple(record.provenance["notes"])
+        )
+    try:
+        crops = _as_they_are(video) if job.recipe is None else _aligned(video, job.recipe, detector())
+    except (FileNotFoundError, ValueError) as error:
+        where = job.detections or video.source.files[0]
+        return Outcome(video.name, video.num_frames, problem=VideoProblem(video.name, where, str(error)))
+    made: list[AlignedFrame] = []
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        for number, crop in zip(video.frame_numbers.tolist(), crops, strict=True):
+            if crop.image is not None:
+                yield aligned.frame_name(number), aligned.encode_jpeg(crop.image, job.quality)
+            made.append(dataclasses.replace(crop, image=None))
+            step(1)
+        if not any(crop.status in alignment_record.CROPPED for crop in made):
+            raise FrameError(video.source.files[0], None, "no face was found in any of its frames")
+        record = _record(job, video, made)
+        yield from record.to_files()
+        yield aligned.LABELS_FILE, _labels(job, video, record)
+
+    try:
+        video_files.write_archive(path, files())
+    except FrameError as error:
+        return Outcome(video.name, video.num_frames, problem=VideoProblem.of_frame(video.name, error))
+    record = _record(job, video, made)
+    return Outcome(video.name, video.num_frames, False, record.dropped(), tuple(record.provenance["notes"]))
+
+
+def read_record(files: video_files.VideoFiles) -> AlignmentRecord | None:
+    """How the faces of an aligned video were found; None if it does not say.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    with files.opened() as read:
+        try:
+            alignment = read(alignment_record.ALIGNMENT_FILE)
+            provenance = read(alignment_record.PROVENANCE_FILE)
+        except FileNotFoundError:
+            return None
+    return alignment_record.parse(alignment, provenance, str(files.path))
+
+
+def _finished(job: Job, video: RawVideo, path: Path) -> AlignmentRecord | None:
+    """The record of an archive that need not be made again; its labels are exchanged if they are others."""
+    if not path.exists():
+        return None
+    archive = video_files.ArchiveFiles(path)
+    try:
+        record = read_record(archive)
+        if record is None or any(record.provenance.get(k) != v for k, v in _identity(job, video).items()):
+            return None
+        labels = _labels(job, video, record)
+        with archive.opened() as read:
+            if read(aligned.LABELS_FILE) == labels:
+                return record
+    except (ValueError, FileNotFoundError):
+        # Damaged: it is made again.
+        return None
+    replaced = dict(record.to_files()) | {aligned.LABELS_FILE: labels}
+    with archive.opened() as read:
+        names = [name for name in archive.sizes() if name not in replaced]
+        video_files.write_archive(path, [*((name, read(name)) for name in names), *replaced.items()])
+    return record
+
+
+def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
+    """What the crops of a video depend on."""
+    digest = hashlib.sha256(video.frame_numbers.astype("<i4").tobytes())
+    for file in video.source.files:
+        digest.update(f"\n{file.name} {file.stat().st_size}".encode())
+    if job.detections is not None:
+        digest.update((job.detections / f"{video.name}.csv").read_bytes())
+    return {
+        "crop_recipe": json.loads(json.dumps(job.crop_recipe)),
+        "frames": digest.hexdigest(),
+        "jpeg_quality": job.quality,
+        "mdhr_jax": mdhr_jax.__version__,
+    }
+
+
+def _record(job: Job, video: RawVideo, made: list[AlignedFrame]) -> AlignmentRecord:
+    others = sum(crop.other_faces > 0 for crop in made)
+    notes = [*video.notes] + ([f"another face is in view in {others} frames"] if others else [])
+    missing = np.full((2, 3), np.nan, np.float32)
+    return AlignmentRecord(
+        frame_numbers=video.frame_numbers,
+        status=tuple(crop.status for crop in made),
+        confidence=np.array([crop.confidence for crop in made], np.float32),
+        other_faces=np.array([crop.other_faces for crop in made], np.int32),
+        points=np.stack([crop.raw_points for crop in made]).astype(np.float32),
+        matrices=np.stack([missing if c.matrix is None else c.matrix for c in made]).astype(np.float32),
+        provenance={**_identity(job, video), "notes": notes, "fps": video.fps},
+    )
+
+
+def _labels(job: Job, video: RawVideo, record: AlignmentRecord) -> bytes:
+    chosen = np.asarray(record.cropped)
+    return aligned.encode_labels(video.frame_numbers[chosen], video.labels[chosen], job.au_set.aus)
+
+
+def _aligned(video: RawVideo, recipe: AlignmentRecipe, detector: Detector) -> Iterator[AlignedFrame]:
+    aligner = VideoAligner(recipe, detector)
+    for frame in video.frames():
+        yield from aligner.push(frame)
+    yield from aligner.flush()
+
+
+def _as_they_are(video: RawVideo) -> Iterator[AlignedFrame]:
+    edge = layout.IMAGE_EDGE
+    for index, frame in enumerate(video.frames()):
+        height, width = frame.shape[:2]
+        matrix = np.array([[edge / width, 0, 0], [0, edge / height, 0]], np.float32)
+        none = np.full((5, 2), np.nan, np.float32)
+        yield AlignedFrame(index, _resized(frame), none, none, matrix, AS_IS, float("nan"), 0)
+
+
+def _resized(frame: Frame) -> UInt8[np.ndarray, "256 256 3"]:
+    edge = layout.IMAGE_EDGE
+    if frame.shape[:2] == (edge, edge):
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((edge, edge), Image.Resampling.BICUBIC))

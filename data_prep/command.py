@@ -1,0 +1,232 @@
+"""The command line that data sets share: recordings in, aligned faces, TFRecord out.
+
+Three kinds of input:
+
+    --raw RAW                       recordings as they come; faces are found, cut out and kept in ALIGNED
+    --lists LISTS --images IMAGES   pictures aligned for the reference, named by its lists; taken as they are
+    --aligned ALIGNED               faces that are cut out already
+
+The second step, from ALIGNED to TFRecord, is cheap and can be run again.
+"""
+
+import argparse
+import functools
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from data_prep import aligned_images, manifest, pool, raw, reference_lists
+from data_prep.archives import Job, Outcome
+from data_prep.raw import RawVideo, Scan
+from mdhr_jax import facs
+from mdhr_jax.data import aligned
+from mdhr_jax.data.aligned import AlignedTree
+from mdhr_jax.data.workers import usable_cpus
+from mdhr_jax.faces import options
+from mdhr_jax.faces.detector import Detector
+from mdhr_jax.progress import announce
+
+ReadRaw = Callable[[argparse.Namespace], Scan]
+"""Reads a distribution; gets all arguments, of which ``raw`` is the folder."""
+
+
+def parser(name: str, title: str, *, published: bool = True) -> argparse.ArgumentParser:
+    """The arguments that the commands share.
+
+    Args:
+        name: of the command's module in this package.
+        title: what is turned into TFRecord.
+        published: whether the reference has lists for the data set, and its subjects are known beforehand.
+    """
+    made = argparse.ArgumentParser(
+        prog=f"python -m data_prep.{name}",
+        description=f"Turns {title} into TFRecord clips of aligned faces with AU labels.",
+    )
+    made.add_argument("--raw", type=Path, required=not published, help="folder of the recordings")
+    if published:
+        made.add_argument(
+            "--lists", type=Path, help="folder of the reference's list files, in place of --raw"
+        )
+        made.add_argument("--images", type=Path, help="folder of the aligned pictures that the lists name")
+    else:
+        made.set_defaults(lists=None, images=None)
+    made.add_argument(
+        "--aligned",
+        type=Path,
+        help="folder of the aligned faces, default OUT/<data set>-aligned"
+        + ("; alone, without --raw and --lists, it is only read" if published else ""),
+    )
+    made.add_argument(
+        "--out", type=Path, required=True, help="data directory; the set goes to OUT/<data set>/<version>"
+    )
+    made.add_argument("--workers", type=int, help="processes that align; by default one for each CPU")
+    made.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="only align every N-th video, from the I-th (from 1), and write no TFRecord: "
+        "for array jobs that share one ALIGNED. Run without --shard when all are done",
+    )
+    made.add_argument("--beam", metavar="FLAGS", help="align as an Apache Beam pipeline with these flags")
+    made.add_argument("--strict", action="store_true", help="stop at the first video that cannot be used")
+    made.add_argument(
+        "--quality", type=int, default=aligned.JPEG_QUALITY, help="of the JPEG frames, 95 to 100"
+    )
+    options.add_arguments(made.add_argument_group("faces"))
+    return made
+
+
+def main(
+    au_set: facs.AUSet,
+    made: argparse.ArgumentParser,
+    read_raw: ReadRaw,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Runs the command of one data set.
+
+    Args:
+        au_set: the data set.
+        made: its arguments.
+        read_raw: reads its distribution.
+        arguments: by default those of the process.
+
+    Returns:
+        Exit code: 0; 1 after a problem or if a video was left out, which is printed.
+    """
+    chosen = made.parse_args(arguments)
+    _check(made, chosen)
+    try:
+        return _run(au_set, chosen, read_raw)
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        print(f"{made.prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{made.prog}: interrupted; finished videos are kept", file=sys.stderr)
+        return 130
+
+
+def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+    """Refuses arguments that contradict each other."""
+    inputs = [name for name in ("raw", "lists") if getattr(chosen, name) is not None]
+    if len(inputs) == 2:
+        made.error("--raw and --lists are two kinds of input; give one")
+    if not inputs and chosen.aligned is None:
+        made.error("give --raw RAW, --lists LISTS --images IMAGES, or --aligned ALIGNED")
+    if (chosen.lists is None) != (chosen.images is None):
+        made.error("--lists and --images belong together")
+    if not inputs and (chosen.shard is not None or chosen.beam is not None):
+        made.error("--shard and --beam are for aligning, which needs --raw or --lists")
+    if chosen.shard is not None and chosen.beam is not None:
+        made.error("--shard and --beam are two ways of sharing the work; give one")
+    if not 95 <= chosen.quality <= 100:
+        made.error(f"--quality must be from 95 to 100, found {chosen.quality}")
+
+
+def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> int:
+    if chosen.raw is None and chosen.lists is None:
+        return _write(au_set, aligned.read_tree(au_set, chosen.aligned), manifest.Left(), chosen.out)
+    if chosen.raw is not None:
+        scan, recipe = read_raw(chosen), options.recipe(chosen)
+    else:
+        lists, recipe = reference_lists.read_lists(chosen.lists), None
+        if lists.au_set != au_set:
+            raise ValueError(f"{chosen.lists} holds lists of {lists.au_set.title}, expected {au_set.title}")
+        scan = aligned_images.videos(lists, chosen.images)
+    if chosen.strict:
+        scan.raise_if_any(chosen.raw or chosen.lists)
+    if not scan.videos:
+        raise ValueError(f"no video can be used:\n  {raw.listed(scan.problems)}")
+    out = chosen.aligned or chosen.out / f"{au_set.name}-aligned"
+    job = Job(au_set, out, recipe, chosen.quality, None if recipe is None else chosen.detections)
+    _claim(job)
+    outcomes = _align(job, scan, chosen)
+    problems = [*scan.problems, *(o.problem for o in outcomes if o.problem is not None)]
+    _report(scan, outcomes, problems)
+    if chosen.shard is not None:
+        return 1 if problems else 0
+    left: dict[str, list[str]] = {}
+    for problem in problems:
+        left.setdefault(problem.video, []).append(problem.text)
+    usable = {outcome.video for outcome in outcomes if outcome.problem is None}
+    tree = aligned.read_tree(au_set, out, usable)
+    return _write(au_set, tree, manifest.Left(left, scan.notes), chosen.out) or (1 if problems else 0)
+
+
+def _claim(job: Job) -> None:
+    """Makes the folder of the archives and writes the recipe into it.
+
+    Raises:
+        ValueError: it holds faces that were cut out otherwise.
+    """
+    wanted = job.crop_recipe
+    if (job.out / aligned.RECIPE_FILE).exists():
+        found = aligned.read_recipe(job.out)
+        differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        if differing:
+            raise ValueError(
+                f"{job.out} holds faces that were cut out otherwise ("
+                + "; ".join(
+                    f"{key} is {found.get(key)!r} there, {wanted.get(key)!r} here" for key in differing
+                )
+                + "). Give another folder with --aligned, or delete it to start anew"
+            )
+        return
+    if job.out.exists() and any(job.out.iterdir()):
+        raise ValueError(
+            f"{job.out} is not empty and has no {aligned.RECIPE_FILE}; "
+            "give a folder of its own with --aligned"
+        )
+    aligned.write_recipe(job.out, wanted)
+
+
+def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:
+    videos = list(scan.videos)
+    if chosen.shard is not None:
+        number, count = chosen.shard
+        videos = videos[number - 1 :: count]
+    get_detector = functools.partial(_detector, job)
+    if chosen.beam is not None:
+        from data_prep import beam_pipeline
+
+        return beam_pipeline.make_all(job, videos, get_detector, chosen.beam.split(), strict=chosen.strict)
+    return pool.make_all(job, videos, get_detector, chosen.workers or usable_cpus(), strict=chosen.strict)
+
+
+def _detector(job: Job, video: RawVideo) -> Detector:
+    if job.recipe is None:
+        raise ValueError("frames that are taken as they are need no detector")
+    return options.detector(job.recipe, job.detections, video.name, video.frame_numbers.tolist())
+
+
+def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.VideoProblem]) -> None:
+    """Says what a user should know: notes, frames left out, videos left out."""
+    for note in scan.notes:
+        announce(note)
+    for outcome in outcomes:
+        for note in outcome.notes:
+            announce(f"{outcome.video}: {note}")
+        for reason, numbers in outcome.dropped.items():
+            announce(f"{outcome.video}: {len(numbers)} of {outcome.frames} frames left out ({reason})")
+    kept = sum(outcome.kept for outcome in outcomes)
+    made = sum(not outcome.kept and outcome.problem is None for outcome in outcomes)
+    announce(f"{made} videos aligned, {kept} were there already")
+    if problems:
+        skipped = {problem.video for problem in problems if problem.video}
+        announce(f"{len(skipped)} video(s) left out:\n  {raw.listed(problems)}")
+
+
+def _write(au_set: facs.AUSet, tree: AlignedTree, left: manifest.Left, out: Path) -> int:
+    # TensorFlow takes seconds to import; whatever is wrong before this is said without waiting.
+    from mdhr_jax.data import builders
+
+    beside = functools.partial(manifest.files_beside, au_set, tree, left)
+    print(builders.write_aligned(au_set, tree, out, beside))
+    return 0
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, such as 3/8, found {text!r}")
+    return int(match[1]), int(match[2])

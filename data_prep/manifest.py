@@ -1,0 +1,133 @@
+"""What is written down beside the records of a prepared data set.
+
+    manifest.json    videos, frames, what was left out and why, statistics of the folds, recipe, checksums
+    alignment.npz    how the face of every frame was found
+
+Both depend on the data alone: preparing them again gives the same bytes.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mdhr_jax
+from data_prep import archives, statistics
+from mdhr_jax import facs
+from mdhr_jax.data import layout
+from mdhr_jax.data.aligned import AlignedTree, AlignedVideo
+from mdhr_jax.data.alignment_record import AlignmentRecord
+from mdhr_jax.data.records import Video
+
+MANIFEST_FILE = "manifest.json"
+ALIGNMENT_FILE = "alignment.npz"
+
+_BLOCK = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """What is not among the records.
+
+    Attributes:
+        videos: why, by the name of the video.
+        notes: what a user should know about the whole distribution.
+    """
+
+    videos: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
+def files_beside(au_set: facs.AUSet, tree: AlignedTree, left: Left, directory: Path) -> dict[str, bytes]:
+    """The two files, for `mdhr_jax.data.builders.write_aligned`.
+
+    Args:
+        au_set: the data set.
+        tree: what was written.
+        left: what was not.
+        directory: of the records.
+
+    Raises:
+        ValueError: the alignment of a video cannot be read.
+    """
+    records = {video.name: archives.read_record(video.files) for video in tree.videos}
+    manifest = _manifest(au_set, tree, records, left)
+    manifest["checksums"] = {
+        path.name: _sha256(path) for path in sorted(directory.glob("*.tfrecord*")) if path.is_file()
+    }
+    files = {MANIFEST_FILE: (json.dumps(manifest, indent=1) + "\n").encode()}
+    if any(records.values()):
+        files[ALIGNMENT_FILE] = _alignments(records)
+    return files
+
+
+def as_video(video: AlignedVideo) -> Video:
+    """An aligned video as the statistics take it."""
+    return Video(video.name, video.subject, video.part, video.frame_numbers, video.labels)
+
+
+def _manifest(
+    au_set: facs.AUSet, tree: AlignedTree, records: Mapping[str, AlignmentRecord | None], left: Left
+) -> dict[str, Any]:
+    videos, totals = {}, {}
+    for video in tree.videos:
+        record = records[video.name]
+        dropped = record.dropped() if record is not None else {}
+        videos[video.name] = {
+            "subject": video.subject,
+            "part": video.part,
+            "frames": len(video.labels),
+            "gaps": int((np.diff(video.frame_numbers) != 1).sum()),
+            "dropped": dropped,
+            "notes": record.provenance["notes"] if record is not None else [],
+        }
+        for reason, numbers in dropped.items():
+            totals[reason] = totals.get(reason, 0) + len(numbers)
+    listed = [as_video(video) for video in tree.videos]
+    return {
+        "dataset": au_set.name,
+        "aus": list(au_set.au_names),
+        "frames": sum(video.num_frames for video in listed),
+        "dropped_frames": totals,
+        "skipped_videos": {name: list(reasons) for name, reasons in sorted(left.videos.items())},
+        "notes": list(left.notes),
+        "parts": {
+            part: statistics.of_videos(au_set, [video for video in listed if video.part == part])
+            for part in facs.PARTS
+        },
+        "folds": statistics.of_folds(au_set, statistics.in_folds(listed))["folds"],
+        "crop_recipe": tree.crop_recipe,
+        "versions": {"mdhr_jax": mdhr_jax.__version__, "format": layout.FORMAT_VERSION},
+        "videos": videos,
+    }
+
+
+def _alignments(records: Mapping[str, AlignmentRecord | None]) -> bytes:
+    """All records in one file; ``video`` says for every row which of ``videos`` it belongs to."""
+    known = {name: record for name, record in records.items() if record is not None}
+    arrays = {
+        "videos": np.array(list(known)),
+        "video": np.concatenate([np.full(len(r.status), i, np.int32) for i, r in enumerate(known.values())]),
+        "frame_number": np.concatenate([r.frame_numbers for r in known.values()]),
+        "status": np.concatenate([np.array(r.status) for r in known.values()]),
+        "confidence": np.concatenate([r.confidence for r in known.values()]),
+        "other_faces": np.concatenate([r.other_faces for r in known.values()]),
+        "points": np.concatenate([r.points for r in known.values()]),
+        "matrices": np.concatenate([r.matrices for r in known.values()]),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

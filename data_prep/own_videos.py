@@ -1,0 +1,263 @@
+"""Reads anybody's recordings, with AU labels or without.
+
+    VIDEOS/<video>.<mp4, avi, mov, ...>     a video file, frames counted from 1; or
+    VIDEOS/<video>/<number>.<jpg, png>      a folder of pictures
+    LABELS/<video>.csv                      header ``frame,AU1,...`` (also ``AU01``, ``AU01_c``);
+                                            0, 1; 9, -1 or nothing for unknown
+    SUBJECTS.csv                            header ``video,subject,part``; the part may be left out
+
+Without a file of labels all labels of a video are unknown; with one, only frames that it lists are used.
+Without SUBJECTS.csv the subject is what comes before the first underscore of a video's name.
+"""
+
+import csv
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int8, Int32
+
+from data_prep import raw_folders, video_file
+from data_prep.raw import FrameError, FrameSource, ImageFiles, RawVideo, Scan, VideoProblem
+from data_prep.video_file import VideoFrames
+from mdhr_jax import facs
+from mdhr_jax.facs import AUSet
+from mdhr_jax.progress import Progress
+
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+_AU_COLUMN = re.compile(r"AU0*(\d+)(?:_c)?", re.IGNORECASE)
+_VALUES = {"0": 0, "1": 1, "9": facs.UNKNOWN, "-1": facs.UNKNOWN, "": facs.UNKNOWN}
+_MOST_OF_A_KIND = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """Whom a video shows: the subject, and the part of the cross-validation, if it is said."""
+
+    subject: str
+    part: str | None = None
+
+
+def make_set(name: str, like: AUSet, persons: Mapping[str, Person]) -> AUSet:
+    """An entry of the AU table for somebody's recordings.
+
+    Args:
+        name: of the data set.
+        like: entry whose AUs and regions it takes.
+        persons: by the name of the video. Subjects whose part is not said are dealt out to the parts in
+            turn, in order of their names.
+
+    Raises:
+        ValueError: the name is taken or not an identifier, or a subject is in two parts.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in facs.AU_SETS:
+        raise ValueError(
+            f"{name!r} cannot be the name of a data set: take small letters, digits and underscores, "
+            f"and none of {', '.join(sorted(facs.AU_SETS))}"
+        )
+    parts: dict[str, str] = {}
+    for video, person in persons.items():
+        if person.part is not None and parts.setdefault(person.subject, person.part) != person.part:
+            raise ValueError(
+                f"subject {person.subject} is in {parts[person.subject]} and, with video {video}, in "
+                f"{person.part}; all videos of a subject must be in one part"
+            )
+    undecided = sorted({person.subject for person in persons.values()} - parts.keys())
+    parts |= {subject: facs.PARTS[i % len(facs.PARTS)] for i, subject in enumerate(undecided)}
+    members = tuple(tuple(sorted(s for s, p in parts.items() if p == part)) for part in facs.PARTS)
+    return dataclasses.replace(like, name=name, title=name, parts=members)
+
+
+def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
+    """Whom the videos of a folder show, by the name of the video.
+
+    Raises:
+        FileNotFoundError: the folder or the file is not there.
+        ValueError: there is no video, two have one name, or the file does not fit them.
+    """
+    names = list(_files(videos))
+    if subjects is None:
+        return {name: Person(name.split("_")[0]) for name in names}
+    with subjects.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        rows, columns = list(table), table.fieldnames or []
+    missing = [column for column in ("video", "subject") if column not in columns]
+    if missing:
+        raise ValueError(f"{subjects} lacks the column(s) {', '.join(missing)}; found {', '.join(columns)}")
+    persons: dict[str, Person] = {}
+    for line, row in enumerate(rows, start=2):
+        name, part = row["video"].strip(), (row.get("part") or "").strip() or None
+        if part is not None and part not in facs.PARTS:
+            raise ValueError(
+                f"{subjects}, line {line}: part {part!r}, expected one of {', '.join(facs.PARTS)}"
+            )
+        if name in persons:
+            raise ValueError(f"{subjects}, line {line}: {name} is there a second time")
+        persons[name] = Person(row["subject"].strip(), part)
+    without = [name for name in names if name not in persons]
+    if without:
+        raise ValueError(f"{subjects} does not name the video(s) {', '.join(without[:_MOST_OF_A_KIND])}")
+    return {name: persons[name] for name in names}
+
+
+def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str, Person]) -> Scan:
+    """Reads all labels and the lengths of all videos.
+
+    Args:
+        videos: folder of the videos.
+        labels: folder of the labels; None if there are none.
+        au_set: see `make_set`.
+        persons: see `read_persons`.
+
+    Raises:
+        FileNotFoundError: a folder is not there.
+    """
+    if labels is not None and not labels.is_dir():
+        raise FileNotFoundError(f"{labels} is not a folder; expected label files such as {labels / 'x.csv'}")
+    found: list[RawVideo] = []
+    problems: list[VideoProblem] = []
+    files = _files(videos)
+    with Progress(len(files), unit="videos", label="reading labels and lengths") as bar:
+        for name, path in files.items():
+            table = None if labels is None else labels / f"{name}.csv"
+            video = _read(name, persons[name].subject, path, table, au_set)
+            if isinstance(video, RawVideo):
+                found.append(video)
+            else:
+                problems += video
+            bar.update()
+    return Scan(au_set, tuple(found), tuple(problems))
+
+
+def _files(videos: Path) -> dict[str, Path]:
+    """Video files and folders of pictures by the name of the video."""
+    if not videos.is_dir():
+        raise FileNotFoundError(f"{videos} is not a folder; expected a folder of videos")
+    found: dict[str, Path] = {}
+    for path in sorted(videos.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            if not any(p.suffix.lower() in PICTURE_SUFFIXES for p in path.iterdir()):
+                continue
+            name = path.name
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            name = path.stem
+        else:
+            continue
+        if name in found:
+            raise ValueError(f"{path} and {found[name]} would both be the video {name}; rename one")
+        found[name] = path
+    if not found:
+        raise ValueError(
+            f"{videos} holds no video; expected files ending in {', '.join(VIDEO_SUFFIXES)} "
+            "or folders of pictures"
+        )
+    return found
+
+
+def _read(
+    name: str, subject: str, path: Path, table: Path | None, au_set: AUSet
+) -> RawVideo | list[VideoProblem]:
+    problems: list[VideoProblem] = []
+    source: FrameSource
+    fps = au_set.fps
+    if path.is_dir():
+        pictures = _pictures(name, path, problems)
+        available = np.array(sorted(pictures), np.int32)
+    else:
+        pictures = {}
+        try:
+            # Of some formats not every encoded frame is shown.
+            length = video_file.length(path, decode=True)
+        except FrameError as error:
+            return [VideoProblem.of_frame(name, error)]
+        if length.damage or not length.found:
+            return [VideoProblem(name, path, length.damage or "holds no frame")]
+        fps = length.fps or fps
+        available = np.arange(1, length.found + 1, dtype=np.int32)
+    notes: list[str] = []
+    if table is not None and table.is_file():
+        numbers, labels = _labels(name, table, au_set, problems, notes)
+        beyond = np.setdiff1d(numbers, available)
+        if len(beyond):
+            shown = ", ".join(map(str, beyond[:_MOST_OF_A_KIND].tolist()))
+            text = f"frames {shown} have labels, but {path} has only {len(available)} frames"
+            problems.append(VideoProblem(name, table, text))
+    else:
+        numbers, labels = available, np.full((len(available), au_set.num_aus), facs.UNKNOWN, np.int8)
+        if table is not None:
+            notes.append(f"there is no {table}; all its labels are unknown")
+    if not len(numbers) and not problems:
+        problems.append(VideoProblem(name, path if table is None else table, "there are no frames to use"))
+    if problems:
+        return problems[:_MOST_OF_A_KIND]
+    source = ImageFiles(tuple(pictures[n] for n in numbers.tolist())) if path.is_dir() else VideoFrames(path)
+    sources = source.files + (() if table is None or not table.is_file() else (table,))
+    return RawVideo(name, subject, numbers, labels, fps, sources, source, tuple(notes))
+
+
+def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for path in raw_folders.files(folder):
+        if path.suffix.lower() not in PICTURE_SUFFIXES:
+            continue
+        match = re.search(r"(\d+)$", path.stem)
+        if match is None:
+            problems.append(
+                VideoProblem(name, path, "the name of the picture does not end with a frame number")
+            )
+        elif int(match[1]) in found:
+            problems.append(VideoProblem(name, path, f"is the same frame as {found[int(match[1])].name}"))
+        else:
+            found[int(match[1])] = path
+    return found
+
+
+def _labels(
+    name: str, table: Path, au_set: AUSet, problems: list[VideoProblem], notes: list[str]
+) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"]]:
+    none = np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        problems.append(VideoProblem(name, table, f"cannot be read as CSV: {error}"))
+        return none
+    header = rows[0] if rows else []
+    if header.count("frame") != 1:
+        text = f"the header must have the column frame once, found {','.join(header)}"
+        problems.append(VideoProblem(name, table, text, line=1))
+        return none
+    column_of = {int(m[1]): i for i, cell in enumerate(header) if (m := _AU_COLUMN.fullmatch(cell))}
+    absent = [f"AU{au}" for au in au_set.aus if au not in column_of]
+    if absent:
+        notes.append(f"{table.name} has no {', '.join(absent)}; unknown")
+    labels: dict[int, list[int]] = {}
+    for line, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
+        cells = row + [""] * (len(header) - len(row))
+        number = cells[header.index("frame")]
+        if not number.isdecimal() or int(number) in labels:
+            problems.append(
+                VideoProblem(name, table, f"{number!r} is not a frame number of its own", line=line)
+            )
+            continue
+        values = [cells[column_of[au]] if au in column_of else "" for au in au_set.aus]
+        bad = [value for value in values if value not in _VALUES]
+        if bad or len(row) > len(header):
+            text = (
+                f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown" if bad else "has too many columns"
+            )
+            problems.append(VideoProblem(name, table, text, line=line))
+            continue
+        labels[int(number)] = [_VALUES[value] for value in values]
+    if not labels:
+        return none
+    numbers = sorted(labels)
+    return np.array(numbers, np.int32), np.array([labels[n] for n in numbers], np.int8)

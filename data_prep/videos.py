@@ -1,0 +1,55 @@
+"""Anybody's videos as TFRecord: ``python -m data_prep.videos --raw VIDEOS --name NAME --out DATA_DIR``.
+
+What VIDEOS, labels and subjects must look like is said in `data_prep.own_videos`. The set is trained on with
+``--config.dataset=NAME --config.data.dir=DATA_DIR``.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep import command, own_videos
+from mdhr_jax import facs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; see `data_prep.command`."""
+    # Read first, because the data set's entry depends on what lies in the folder.
+    first = argparse.ArgumentParser(add_help=False)
+    _add_arguments(first)
+    first.add_argument("--raw", type=Path)
+    chosen, _ = first.parse_known_args(arguments)
+    au_set = facs.get(chosen.like) if chosen.like else facs.BP4D
+    persons: dict[str, own_videos.Person] = {}
+    made = command.parser("videos", "videos", published=False)
+    _add_arguments(made)
+    if chosen.raw is not None and chosen.name is not None:
+        try:
+            persons = own_videos.read_persons(chosen.raw, chosen.subjects)
+            au_set = own_videos.make_set(chosen.name, au_set, persons)
+        except (OSError, ValueError) as error:
+            print(f"{made.prog}: {error}", file=sys.stderr)
+            return 1
+    return command.main(
+        au_set,
+        made,
+        lambda args: own_videos.scan(args.raw, args.labels, au_set, persons),
+        arguments,
+    )
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", required=True, help="of the data set: small letters, digits, underscores")
+    parser.add_argument(
+        "--like",
+        default="bp4d",
+        choices=("bp4d", "disfa"),
+        help="whose AUs and facial regions (default bp4d)",
+    )
+    parser.add_argument("--labels", type=Path, help="folder with <video>.csv (frame,AU1,...)")
+    parser.add_argument("--subjects", type=Path, help="CSV file: video,subject[,part]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

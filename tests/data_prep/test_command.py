@@ -1,0 +1,274 @@
+"""From raw trees to TFRecord by the commands: counts, labels by content, restarts, refusals."""
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import bp4d, disfa, inspect
+from mdhr_jax import facs
+from mdhr_jax.data import records
+from mdhr_jax.faces import precomputed
+
+from . import prepared, raw_trees
+
+SIZE = (208, 278)
+# A width of its own for each video; gaps; a part each; the last has two frames without a face and six more.
+BP4D = {
+    "F001_T1": (4, range(40)),
+    "F001_T2": (0, [*range(95, 105), *range(120, 126)]),
+    "M011_T1": (0, range(2440, 2457)),
+    "F007_T8": (6, range(8, 32)),
+}
+FACELESS = {"F007_T8": (10, 11, *range(20, 27))}
+
+
+@pytest.fixture(scope="module")
+def raw_bp4d(tmp_path_factory):
+    """A raw tree and the faces that another program found in it."""
+    root = tmp_path_factory.mktemp("bp4d")
+    videos = []
+    for i, (name, (width, numbers)) in enumerate(BP4D.items()):
+        frames, points = prepared.numbered_faces(numbers, subject=i)
+        videos.append(raw_trees.Bp4dVideo(name, numbers, width=width, unlabelled=(5000,), faces=frames))
+        seen = [j for j, number in enumerate(numbers) if number not in FACELESS.get(name, ())]
+        places = prepared.in_picture(points, SIZE)[seen]
+        prepared.write_detections(root / "found", name, [numbers[j] for j in seen], places)
+    raw_trees.write_bp4d(root / "raw", videos, SIZE)
+    return root, {video.name: video for video in videos}
+
+
+@pytest.fixture(scope="module")
+def data(raw_bp4d, tmp_path_factory):
+    """The tree as TFRecord, as the command makes it."""
+    out = tmp_path_factory.mktemp("data")
+    assert run(raw_bp4d[0], out) == 0
+    return out
+
+
+def run(root, out, *more):
+    return bp4d.main(
+        ["--raw", str(root / "raw"), "--out", str(out), "--detections", str(root / "found"), *more]
+    )
+
+
+def written(out, name="bp4d"):
+    """Files of a data set without the index that reading it leaves there."""
+    folder = out / name / "1.0.0"
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith("mdhr_index")}
+
+
+def numbers_in(opened, size):
+    """The number that each frame of a data set says, by video, read where the alignment put it."""
+    found = {}
+    corners = np.array(prepared.NUMBER_BOX).reshape(2, 2)
+    with np.load(opened.directory / "alignment.npz") as stored:
+        arrays = dict(stored)
+    for i, video in enumerate(opened.videos):
+        rows = arrays["video"] == arrays["videos"].tolist().index(video.name)
+        matrices = dict(zip(arrays["frame_number"][rows].tolist(), arrays["matrices"][rows], strict=True))
+        jpegs = [jpeg for chunk in range(-(-video.num_frames // 32)) for jpeg in opened.read_jpegs(i, chunk)]
+        found[video.name] = []
+        for number, jpeg in zip(video.frame_numbers.tolist(), jpegs, strict=True):
+            matrix = matrices[number]
+            box = prepared.in_picture(corners, size) @ matrix[:, :2].T + matrix[:, 2]
+            picture = np.asarray(Image.open(io.BytesIO(jpeg)))
+            found[video.name].append(raw_trees.read_number(picture, tuple(box.ravel().tolist())))
+    return found
+
+
+def test_every_label_ends_on_its_frame(raw_bp4d, data):
+    videos = raw_bp4d[1]
+    opened = records.open_dataset(data, facs.BP4D, facs.PARTS)
+    assert [video.name for video in opened.videos] == ["F001_T1", "F001_T2", "M011_T1", "F007_T8"]
+    said = numbers_in(opened, SIZE)
+    for video in opened.videos:
+        numbers = np.array(videos[video.name].numbers)
+        kept = ~np.isin(numbers, FACELESS.get(video.name, ())[2:])
+        assert video.frame_numbers.tolist() == numbers[kept].tolist()
+        np.testing.assert_array_equal(video.labels, videos[video.name].all_labels()[kept])
+        assert said[video.name] == numbers[kept].tolist()
+
+
+def test_manifest_tells_what_is_there_and_what_is_not(raw_bp4d, data):
+    folder = data / "bp4d/1.0.0"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    opened = records.open_dataset(data, facs.BP4D, facs.PARTS)
+    assert manifest["frames"] == opened.num_frames == 40 + 16 + 17 + 17
+    assert manifest["dropped_frames"] == {"no face": 7}
+    assert manifest["skipped_videos"] == {}
+    assert manifest["videos"]["F007_T8"]["dropped"] == {"no face": list(range(20, 27))}
+    assert manifest["videos"]["F001_T2"]["gaps"] == 1
+    assert any("38 of the 41 subjects of BP4D are missing" in note for note in manifest["notes"])
+    assert set(manifest["checksums"]) == {path.name for path in folder.glob("*.tfrecord*")}
+    assert manifest["crop_recipe"] == opened.crop_recipe
+    assert manifest["crop_recipe"]["detector"] == precomputed.NAME
+    labels = np.concatenate([v.labels for v in opened.videos if v.part in ("part1", "part2")])
+    rates = (labels == 1).sum(0) / (labels >= 0).sum(0)
+    weights = 1 / rates / (1 / rates).sum() * 12
+    np.testing.assert_allclose(list(manifest["folds"]["1"]["class_weights"].values()), weights, atol=1e-6)
+    assert manifest["folds"]["1"]["test"]["videos"] == 1
+    with np.load(folder / "alignment.npz") as arrays:
+        assert arrays["videos"].tolist() == [video.name for video in opened.videos]
+        assert len(arrays["frame_number"]) == 97
+        assert (arrays["status"] == "interpolated").sum() == 2
+
+
+def test_inspect_counts_what_is_there(data, tmp_path, capsys):
+    sheet, quality = tmp_path / "sheet.png", tmp_path / "quality.png"
+    assert inspect.main([str(data), "--sheet", str(sheet), "--quality", str(quality)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["dataset"], report["videos"], report["frames"]) == ("bp4d", 4, 90)
+    assert report["parts"]["part1"]["subjects"] == ["F001"]
+    # F007_T8: 8 to 19 and 27 to 31.
+    test = report["folds"]["1"]["test"]
+    assert (test["windows"], test["padded_windows"], test["padded_frames"]) == (2, 2, 4 + 11)
+    assert report["dropped_frames"] == {"no face": 7}
+    with Image.open(sheet) as picture:
+        assert picture.size == (12 * 96, 4 * 108)
+    with Image.open(quality) as picture:
+        assert picture.size == (1430, 1100)
+
+
+def test_array_jobs_and_a_restart_give_the_same_bytes(raw_bp4d, data, tmp_path, capfd):
+    root = raw_bp4d[0]
+    archives = tmp_path / "bp4d-aligned"
+    for shard, expected in (("1/3", ["F001_T1", "M011_T1"]), ("3/3", ["F001_T1", "F007_T8", "M011_T1"])):
+        assert run(root, tmp_path, "--shard", shard) == 0
+        assert sorted(path.stem for path in archives.glob("*.zip")) == expected
+        assert not (tmp_path / "bp4d").exists()
+    capfd.readouterr()
+    assert run(root, tmp_path) == 0
+    assert "1 videos aligned, 3 were there already" in capfd.readouterr().err
+    assert written(tmp_path) == written(data)
+    shutil.rmtree(tmp_path / "bp4d")
+    assert run(root, tmp_path) == 0
+    assert "0 videos aligned, 4 were there already" in capfd.readouterr().err
+    assert written(tmp_path) == written(data)
+    # The second step alone, from the archives: the same records.
+    assert bp4d.main(["--aligned", str(tmp_path / "bp4d-aligned"), "--out", str(tmp_path / "again")]) == 0
+    again = written(tmp_path / "again")
+    assert {k: v for k, v in again.items() if "tfrecord" in k} == {
+        k: v for k, v in written(data).items() if "tfrecord" in k
+    }
+
+
+def test_a_killed_run_leaves_nothing_that_looks_complete_and_goes_on(raw_bp4d, data, tmp_path):
+    root = raw_bp4d[0]
+    command = [sys.executable, "-m", "data_prep.bp4d", "--raw", str(root / "raw"), "--out", str(tmp_path)]
+    command += ["--detections", str(root / "found"), "--workers", "2"]
+    archives = tmp_path / "bp4d-aligned"
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(archives.glob(".*.tmp")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    for path in archives.glob("*.zip"):
+        assert path.read_bytes() == (data / "bp4d-aligned" / path.name).read_bytes()
+    assert run(root, tmp_path) == 0
+    assert written(tmp_path) == written(data)
+
+
+def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, capfd):
+    root = tmp_path / "root"
+    shutil.copytree(raw_bp4d[0], root)
+    (root / "raw/AUCoding/AU_OCC/M011_T1.csv").unlink()
+    spoilt = root / "raw/2D+3D/F001/T2/97.jpg"
+    spoilt.write_bytes(spoilt.read_bytes()[:500])
+    out = tmp_path / "out"
+    assert run(root, out) == 1
+    told = capfd.readouterr().err
+    assert "2 video(s) left out" in told
+    assert "M011_T1.csv: the label file is missing" in told
+    assert "97.jpg, frame 97: is not a readable picture" in told
+    manifest = json.loads((out / "bp4d/1.0.0/manifest.json").read_text())
+    assert set(manifest["skipped_videos"]) == {"M011_T1", "F001_T2"}
+    assert set(manifest["videos"]) == {"F001_T1", "F007_T8"}
+    assert [path.name for path in out.rglob("*.tmp")] == []
+    # What was mended later is taken in; the data set that is there is not touched.
+    shutil.copy(raw_bp4d[0] / "raw/AUCoding/AU_OCC/M011_T1.csv", root / "raw/AUCoding/AU_OCC")
+    before = written(out)
+    assert run(root, out) == 1
+    told = capfd.readouterr().err
+    assert "holds another data set" in told
+    assert written(out) == before
+
+
+def test_strict_stops_before_anything_is_written(raw_bp4d, tmp_path, capfd):
+    root = tmp_path / "root"
+    shutil.copytree(raw_bp4d[0], root)
+    (root / "raw/AUCoding/AU_OCC/M011_T1.csv").unlink()
+    assert run(root, tmp_path / "out", "--strict") == 1
+    assert "1 problem(s) in" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_faces_cut_out_otherwise_are_not_mixed(raw_bp4d, data, capfd):
+    before = written(data)
+    assert run(raw_bp4d[0], data, "--max-gap", "0") == 1
+    assert "max_gap is 5 there, 0 here" in capfd.readouterr().err
+    assert written(data) == before
+
+
+WRONG = {
+    "no input": ([], "give --raw RAW"),
+    "two inputs": (["--raw", "a", "--lists", "b", "--images", "c"], "two kinds of input"),
+    "lists without images": (["--lists", "a"], "belong together"),
+    "shard of nothing": (["--aligned", "a", "--shard", "1/2"], "need"),
+    "no such shard": (["--raw", "a", "--shard", "3/2"], "expected I/N"),
+    "poor pictures": (["--raw", "a", "--quality", "80"], "--quality must be from 95 to 100"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_arguments_that_make_no_sense(case, tmp_path, capsys):
+    arguments, message = WRONG[case]
+    with pytest.raises(SystemExit) as stopped:
+        bp4d.main([*arguments, "--out", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_folders_that_hold_nothing(tmp_path, capsys):
+    assert bp4d.main(["--raw", str(tmp_path / "none"), "--out", str(tmp_path), "--detections", "x"]) == 1
+    assert "none is not a folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert bp4d.main(["--raw", str(tmp_path / "empty"), "--out", str(tmp_path), "--detections", "x"]) == 1
+    assert "empty is empty" in capsys.readouterr().err
+
+
+def test_disfa_from_video_files(tmp_path, capfd):
+    size = (320, 240)
+    faces, points = prepared.numbered_faces(range(1, 41))
+    videos = [
+        raw_trees.DisfaVideo("SN002", 40, suffix="_Comp.avi", faces=faces),
+        raw_trees.DisfaVideo("SN013", 40, num_labels=39, faces=faces),
+    ]
+    root = raw_trees.write_disfa(tmp_path / "raw", videos, size)
+    for video in videos:
+        places = prepared.in_picture(points, size)
+        prepared.write_detections(tmp_path / "found", video.name, range(1, 41), places)
+    arguments = ["--raw", str(root), "--out", str(tmp_path), "--detections", str(tmp_path / "found")]
+    assert disfa.main(arguments) == 0
+    told = capfd.readouterr().err
+    assert "SN013: " in told
+    opened = records.open_dataset(tmp_path, facs.DISFA, ("part1", "part2"))
+    said = numbers_in(opened, size)
+    assert said == {"SN002": list(range(1, 41)), "SN013": list(range(1, 40))}
+    for video, listed in zip(opened.videos, videos, strict=True):
+        np.testing.assert_array_equal(video.labels, listed.labels()[: video.num_frames])
+    # Another threshold changes labels alone: the crops stay as they are.
+    shutil.rmtree(tmp_path / "disfa")
+    assert disfa.main([*arguments, "--threshold", "4"]) == 0
+    assert "0 videos aligned, 2 were there already" in capfd.readouterr().err
+    opened = records.open_dataset(tmp_path, facs.DISFA, ("part1", "part2"))
+    for video, listed in zip(opened.videos, videos, strict=True):
+        np.testing.assert_array_equal(video.labels, listed.labels(4)[: video.num_frames])

@@ -1,0 +1,135 @@
+"""Anybody's videos: labels, subjects and parts from CSV files, an AU set of their own to train on."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import inspect, own_videos, videos
+from mdhr_jax import facs
+from mdhr_jax.data import layout, own_sets, records
+
+from . import prepared, raw_trees
+
+SIZE = (320, 240)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Two video files and a folder of pictures, two with labels, and the faces in them."""
+    root = tmp_path_factory.mktemp("own")
+    faces, points = prepared.numbered_faces(range(1, 21))
+    (root / "raw").mkdir()
+    pictures = [raw_trees.frame(number, SIZE, face) for number, face in enumerate(faces, start=1)]
+    raw_trees.write_avi(root / "raw/anna_1.avi", iter(pictures), SIZE)
+    raw_trees.write_avi(root / "raw/anna_2.avi", iter(pictures[:9]), SIZE)
+    (root / "raw/bert_1").mkdir()
+    for number in range(3, 13):
+        Image.fromarray(pictures[number - 1]).save(root / f"raw/bert_1/frame_{number:05d}.png")
+    (root / "labels").mkdir()
+    (root / "labels/anna_1.csv").write_text(
+        "frame,AU12_c,AU01,AU45\n" + "".join(f"{n},{n % 2},{'' if n == 5 else 1},1\n" for n in range(4, 15))
+    )
+    (root / "labels/bert_1.csv").write_text("frame,AU12\n3,1\n4,9\n5,-1\n")
+    for name, first, last in (("anna_1", 1, 20), ("anna_2", 1, 9), ("bert_1", 3, 12)):
+        places = prepared.in_picture(points[first - 1 : last], SIZE)
+        prepared.write_detections(root / "found", name, range(first, last + 1), places)
+    return root
+
+
+def run(root, out, *more):
+    arguments = ["--raw", root / "raw", "--labels", root / "labels", "--detections", root / "found"]
+    return videos.main([*map(str, arguments), "--name", "mine", "--out", str(out), *more])
+
+
+def test_labels_subjects_and_an_au_set_of_ones_own(recordings, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
+    assert run(recordings, tmp_path) == 0
+    told = capfd.readouterr().err
+    assert "anna_2: there is no " in told
+    assert "anna_1: anna_1.csv has no AU2, AU4" in told
+    own_sets.register(tmp_path, "mine")
+    au_set = facs.get("mine")
+    assert au_set.parts == (("anna",), ("bert",), ())
+    assert (au_set.aus, au_set.regions) == (facs.BP4D.aus, facs.BP4D.regions)
+    opened = records.open_dataset(tmp_path, au_set, ("part1", "part2"))
+    by_name = {video.name: video for video in opened.videos}
+    assert by_name["anna_1"].frame_numbers.tolist() == list(range(4, 15))
+    columns = [au_set.aus.index(au) for au in (1, 12)]
+    expected = [[-1 if n == 5 else 1, n % 2] for n in range(4, 15)]
+    assert by_name["anna_1"].labels[:, columns].tolist() == expected
+    assert (np.delete(by_name["anna_1"].labels, columns, axis=1) == facs.UNKNOWN).all()
+    assert by_name["anna_2"].frame_numbers.tolist() == list(range(1, 10))
+    assert (by_name["anna_2"].labels == facs.UNKNOWN).all()
+    assert by_name["bert_1"].frame_numbers.tolist() == [3, 4, 5]
+    assert by_name["bert_1"].labels[:, columns[1]].tolist() == [1, -1, -1]
+    assert inspect.main([str(tmp_path)]) == 0
+    assert layout.read_metadata(tmp_path / "mine/1.0.0")["au_set"] == "mine"
+
+
+def test_subjects_and_parts_from_a_file(recordings, tmp_path):
+    table = tmp_path / "subjects.csv"
+    table.write_text("video,subject,part\nanna_1,A,part3\nanna_2,A,part3\nbert_1,B,\n")
+    persons = own_videos.read_persons(recordings / "raw", table)
+    au_set = own_videos.make_set("mine", facs.DISFA, persons)
+    assert au_set.parts == (("B",), (), ("A",))
+    assert au_set.aus == facs.DISFA.aus
+
+
+WRONG_SUBJECTS = {
+    "columns": ("video,person\n", r"lacks the column\(s\) subject"),
+    "a video not named": ("video,subject\nanna_1,A\n", "does not name the video"),
+    "twice": ("video,subject\nanna_1,A\nanna_1,A\n", "line 3: anna_1 is there a second time"),
+    "no such part": ("video,subject,part\nanna_1,A,part9\n", "line 2: part 'part9', expected one of part1"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SUBJECTS)
+def test_a_file_of_subjects_that_does_not_fit(recordings, tmp_path, case):
+    text, message = WRONG_SUBJECTS[case]
+    (tmp_path / "subjects.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        own_videos.read_persons(recordings / "raw", tmp_path / "subjects.csv")
+
+
+def test_names_and_parts_that_cannot_be():
+    persons = {"a": own_videos.Person("A", "part1"), "b": own_videos.Person("A", "part2")}
+    with pytest.raises(ValueError, match="subject A is in part1 and, with video b, in part2"):
+        own_videos.make_set("mine", facs.BP4D, persons)
+    for name in ("bp4d", "My Videos", "1st"):
+        with pytest.raises(ValueError, match="cannot be the name of a data set"):
+            own_videos.make_set(name, facs.BP4D, {})
+
+
+WRONG_LABELS = {
+    "no frame column": ("AU1\n1\n", "line 1: the header must have the column frame once, found AU1"),
+    "not a number": ("frame,AU1\nx,1\n", "line 2: 'x' is not a frame number of its own"),
+    "twice": ("frame,AU1\n1,1\n1,1\n", "line 3: '1' is not a frame number of its own"),
+    "strange label": ("frame,AU1\n1,2\n", "line 2: label '2', expected 0, 1, or 9 or -1"),
+    "beyond the video": ("frame,AU1\n9,1\n10,1\n", "frames 10 have labels, but .* has only 9 frames"),
+    "nothing": ("frame,AU1\n", "there are no frames to use"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LABELS)
+def test_labels_that_do_not_fit(recordings, tmp_path, case):
+    text, message = WRONG_LABELS[case]
+    shutil.copytree(recordings / "labels", tmp_path / "labels")
+    (tmp_path / "labels/anna_2.csv").write_text(text)
+    persons = own_videos.read_persons(recordings / "raw", None)
+    au_set = own_videos.make_set("mine", facs.BP4D, persons)
+    scan = own_videos.scan(recordings / "raw", tmp_path / "labels", au_set, persons)
+    assert [video.name for video in scan.videos] == ["anna_1", "bert_1"]
+    (problem,) = scan.problems
+    assert problem.video == "anna_2"
+    assert re.search(message, str(problem)), str(problem)
+
+
+def test_folders_without_videos(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        own_videos.read_persons(tmp_path / "nowhere", None)
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(ValueError, match="holds no video; expected files ending in"):
+        own_videos.read_persons(tmp_path, None)
