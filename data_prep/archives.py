@@ -190,6 +190,11 @@ def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
 def _record(job: Job, video: RawVideo, made: list[AlignedFrame]) -> AlignmentRecord:
     others = sum(crop.other_faces > 0 for crop in made)
     notes = [*video.notes] + ([f"another face is in view in {others} frames"] if others else [])
+    tracks = {crop.track for crop in made if crop.track >= 0}
+    if len(tracks) > 1:
+        notes.append(
+            f"the face was lost and followed anew {len(tracks) - 1} time(s); check that it is the subject's"
+        )
     missing = np.full((2, 3), np.nan, np.float32)
     return AlignmentRecord(
         frame_numbers=video.frame_numbers,

@@ -93,12 +93,9 @@ def _how_to_get(root: Path, au_set: facs.AUSet) -> str:
         return "\n".join(lines)
     if au_set.name in _ACCESS:
         lines.append(_ACCESS[au_set.name])
-        lines.append(
-            f"with its frames aligned, write it with: "
-            f"python -m data_prep.{au_set.name} --aligned ALIGNED --out {root}"
-        )
+        lines.append(f"prepare it with: python -m data_prep.{au_set.name} --raw RAW --out {root}")
     else:
-        lines.append("write it with mdhr_jax.data.builders.write_aligned")
+        lines.append("videos of your own are prepared with python -m data_prep.videos")
     lines.append("without any data at hand, --config configs/quickstart.py runs on a synthetic set")
     return "\n".join(lines)
 

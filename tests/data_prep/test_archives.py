@@ -162,6 +162,7 @@ def test_short_gaps_are_bridged_and_longer_ones_left_out_and_listed(recording, j
     video = scanned(root)
     outcome = archives.make(job, video, lambda: detector(points, without=(2, 3, 8, 9, 10)))
     assert outcome.dropped == {"no face": [22, 23, 24]}
+    assert "the face was lost and followed anew 1 time(s); check that it is the subject's" in outcome.notes
     record = archives.read_record(video_files.ArchiveFiles(job.path(video)))
     assert record is not None
     assert [record.status[i] for i in (1, 2, 3, 4)] == [
