@@ -23,11 +23,11 @@ def test_data_directory_or_versioned_folder(data_dir):
     [
         (
             facs.BP4D,
-            ["bp4d/1.0.0", "Binghamton", "Lijun Yin", "data_prep.bp4d --aligned", "configs/quickstart.py"],
+            ["bp4d/1.0.0", "Binghamton", "Lijun Yin", "data_prep.bp4d --raw", "configs/quickstart.py"],
         ),
         (
             facs.DISFA,
-            ["disfa/1.0.0", "Denver", "Mahoor", "data_prep.disfa --aligned", "configs/quickstart.py"],
+            ["disfa/1.0.0", "Denver", "Mahoor", "data_prep.disfa --raw", "configs/quickstart.py"],
         ),
         (facs.SYNTHETIC_DISFA, ["synthetic/disfa/1.0.0", "mdhr_jax.data.synthetic", "--like disfa"]),
     ],
