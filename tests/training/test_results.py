@@ -12,7 +12,12 @@ def make():
     result = {
         "dataset": "disfa",
         "fold": 2,
+        "seed": 0,
         "protocol": "paper",
+        "selection": {"checkpoint": "test", "thresholds": "fixed"},
+        "validation_subjects": [],
+        "thresholds": {"AU1": 0.5, "AU12": np.float32(0.25)},
+        "validation": None,
         "step": np.int64(120),
         "config_hash": "ab12",
         "num_params": 10,
