@@ -55,9 +55,7 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         stop = stack.enter_context(StopRequest())
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
-        start = _restore(experiment, checkpoints) or _Start(
-            weights.load_initial(experiment, experiment.states.create(config.seed))
-        )
+        start = _restore(experiment, checkpoints) or _begin(experiment)
         evaluator = Evaluator(experiment)
         with RunLog(
             directory,
@@ -104,6 +102,13 @@ class _Start:
     seconds: float = 0.0
     frames: int = 0
     evaluation: dict[str, Any] | None = None
+    initial_weights: dict[str, Any] | None = None
+
+
+def _begin(experiment: Experiment) -> _Start:
+    fresh = experiment.states.create(experiment.config.seed)
+    state, initial_weights = weights.load_initial(experiment, fresh)
+    return _Start(state, initial_weights=initial_weights)
 
 
 def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
@@ -121,7 +126,9 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
     check_meta(held_out, {name: experiment.metadata()[name] for name in held_out})
     state, meta = checkpoints.restore(step, experiment.states.abstract)
     announce(f"continuing after step {step} of {experiment.total_steps}")
-    return _Start(state, step, meta["seconds"], meta["frames"], meta["evaluation"])
+    return _Start(
+        state, step, meta["seconds"], meta["frames"], meta["evaluation"], meta.get("initial_weights")
+    )
 
 
 def _finish(
@@ -184,6 +191,7 @@ class _Run:
         self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
         self.saved_step = start.step or None
         self.saved_evaluated = start.evaluation is not None
+        self.initial_weights = start.initial_weights
         self.evaluator = evaluator
         self.train_step = _make_train_step(experiment)
         self.step_flops: float | None = None
@@ -252,6 +260,7 @@ class _Run:
             "frames": self.clock.frames,
             "frames_per_second": self.clock.frames_per_second,
             "evaluation": self.evaluation,
+            "initial_weights": self.initial_weights,
         }
         f1_mean = None if self.evaluation is None else self.evaluation["f1_mean"]
         self.checkpoints.save(self.step, self.state, meta, f1_mean, force=stored)
