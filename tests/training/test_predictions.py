@@ -112,13 +112,13 @@ def test_a_file_that_is_not_whole_is_refused(tmp_path):
             predictions.read(write(path, content))
     with pytest.raises(ValueError, match="lacks scores, meta; expected videos"):
         predictions.read(write(path, scores=None, meta=None))
-    with pytest.raises(ValueError, match="scores in .* is float64 of 2 dimensions, expected float32 of 2"):
+    with pytest.raises(ValueError, match=r"scores in .* is float64 of 2 dimensions, expected float32 of 2"):
         predictions.read(write(path, scores=make().scores.astype(np.float64)))
+    labels = make().labels.copy()
+    labels[0, 0] = 9
     with pytest.raises(ValueError, match=r"labels in .* are \[-1, 0, 1, 9\]"):
-        labels = make().labels.copy()
-        labels[0, 0] = 9
         predictions.read(write(path, labels=labels))
-    with pytest.raises(ValueError, match="window runs over 0..8, but there are 2"):
+    with pytest.raises(ValueError, match=r"window runs over 0\.\.8, but there are 2"):
         predictions.read(write(path, full_window=np.ones(2, bool)))
     with pytest.raises(ValueError, match=r"is inconsistent: shapes .*'video': \(34,\)"):
         predictions.read(write(path, video=np.zeros(34, np.int32)))

@@ -8,9 +8,9 @@ import pytest
 from jax import export
 
 from mdhr_jax import facs, parallel
+from mdhr_jax.training.metrics import EvalCounts
 from mdhr_jax.training.optimizer import make_optimizer
 from mdhr_jax.training.state import StateFactory, TrainState
-from mdhr_jax.training.metrics import EvalCounts
 from mdhr_jax.training.step import StepOptions, eval_step, jit_train_step, train_step
 from tests import tiny
 
