@@ -135,6 +135,17 @@ class Experiment:
         known = {name: value for name, value in self.identity().items() if name not in unknown}
         checkpoints.check_meta(meta, known)
 
+    def check_protocol(self, meta: dict[str, Any]) -> None:
+        """Refuses to go on from a checkpoint that was trained under another protocol.
+
+        Raises:
+            ValueError: the protocol or the subjects kept out of training differ.
+        """
+        # Checkpoints from before there was a choice do not say whom they kept out: nobody.
+        stored = {"validation_subjects": [], **meta}
+        own = {"protocol": self.config.eval.protocol, "validation_subjects": list(self.validation_subjects)}
+        checkpoints.check_meta(stored, own)
+
 
 def describe_model(config: ConfigDict) -> dict[str, Any]:
     """What the weights of a config's model mean: ``dataset``, ``au_names`` and the fields of ``model``."""

@@ -18,7 +18,7 @@ from mdhr_jax import hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
 from mdhr_jax.progress import Progress, announce
 from mdhr_jax.training import evaluate, meter, predictions, results, weights, workdir
-from mdhr_jax.training.checkpoints import Checkpoints, check_meta
+from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.clock import Clock
 from mdhr_jax.training.evaluate import Evaluator
 from mdhr_jax.training.experiment import Experiment
@@ -52,25 +52,26 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         # Before claiming: what another process has claimed and not yet saved to would look free.
         stack.enter_context(workdir.occupied(directory))
         workdir.claim(directory, config)
-        stop = stack.enter_context(StopRequest())
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
-        start = _restore(experiment, checkpoints) or _begin(experiment)
-        evaluator = Evaluator(experiment)
-        with RunLog(
-            directory,
-            experiment.au_set.au_names,
-            tensorboard=config.log.tensorboard,
-            resume_step=start.step or None,
-            enabled=jax.process_index() == 0,
-        ) as log:
-            announce(_summary(experiment, directory))
-            run = _Run(experiment, evaluator, checkpoints, log, stop, start)
-            run.until_stopped()
-        if run.step < experiment.total_steps or run.evaluation is None:
+        with StopRequest() as stop:
+            start = _restore(experiment, checkpoints) or _begin(experiment)
+            evaluator = Evaluator(experiment)
+            with RunLog(
+                directory,
+                experiment.au_set.au_names,
+                tensorboard=config.log.tensorboard,
+                resume_step=start.step or None,
+                enabled=jax.process_index() == 0,
+            ) as log:
+                announce(_summary(experiment, directory))
+                run = _Run(experiment, evaluator, checkpoints, log, stop, start)
+                run.until_stopped()
+        if stop.received or run.step < experiment.total_steps or run.evaluation is None:
             saved_text = f"saved after step {run.step}" if run.step else "before the first step"
             announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
             return None
+        # All is saved: from here on a signal may end the process at once.
         del run, start  # The state of the last step makes room for the best checkpoint.
         return _finish(experiment, evaluator, checkpoints, directory)
 
@@ -122,8 +123,7 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
             f"the data in {experiment.train_records.directory} are not those that the run in "
             f"{checkpoints.directory.parent} has seen so far; put those back, or choose another --workdir"
         )
-    held_out = {"protocol": meta["protocol"], "validation_subjects": meta.get("validation_subjects", [])}
-    check_meta(held_out, {name: experiment.metadata()[name] for name in held_out})
+    experiment.check_protocol(meta)
     state, meta = checkpoints.restore(step, experiment.states.abstract)
     announce(f"continuing after step {step} of {experiment.total_steps}")
     return _Start(

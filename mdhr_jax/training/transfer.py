@@ -8,7 +8,7 @@ same order, that reads the same band of the face.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -154,22 +154,22 @@ def transfer(
     result, used, problems = dict(own), set(), []
     taken: dict[str, list[_Piece]] = {name: [] for name in own}
     for name, array in own.items():
+        values = []
         for piece in _pieces(name, array.shape, own_set):
             if piece.key not in source:
                 if piece.required:
                     problems.append(f"{name}: missing in the file")
                 continue
             other, index = source[piece.key]
-            value = jnp.asarray(loaded[other])[index]
-            room = jax.eval_shape(_reader(piece.index), array).shape
+            value = np.asarray(loaded[other])[index].astype(array.dtype)
+            room = np.empty(array.shape, bool)[piece.index].shape
             if value.shape != room:
                 problems.append(f"{name}: {piece.au or 'shape'} {value.shape} in the file, {room} here")
                 continue
-            result[name] = jax.jit(_writer(piece.index), out_shardings=array.sharding)(
-                result[name], value.astype(array.dtype)
-            )
+            values.append(value)
             taken[name].append(piece)
             used.add(other)
+        result[name] = _with_pieces(array, [piece.index for piece in taken[name]], values)
     if problems:
         more = len(problems) - _MAX_LISTED
         raise ValueError(
@@ -190,9 +190,17 @@ def transfer(
     )
 
 
-def _reader(index: _Index) -> Callable[[Array], Array]:
-    return lambda array: array[index]
+def _with_pieces(array: Array, indices: list[_Index], values: list[np.ndarray]) -> Array:
+    """An array with values put in, where it lay before."""
+    if not indices:
+        return array
+    if indices == [()]:
+        return jax.device_put(jnp.asarray(values[0]), array.sharding)
 
+    def put(array: Array, values: list[Array]) -> Array:
+        for index, value in zip(indices, values, strict=True):
+            array = array.at[index].set(value)
+        return array
 
-def _writer(index: _Index) -> Callable[[Array, Array], Array]:
-    return lambda array, value: array.at[index].set(value)
+    # Jitted, since the devices of an array may be those of several processes.
+    return jax.jit(put, out_shardings=array.sharding)(array, values)

@@ -146,6 +146,12 @@ def test_training_goes_on_without_the_subjects_that_validate(config):
     meta = experiment.metadata()
     assert (meta["protocol"], set(meta["validation_subjects"])) == ("honest", subjects[1])
     assert (whole.metadata()["protocol"], whole.metadata()["validation_subjects"]) == ("paper", [])
+    experiment.check_protocol(meta)
+    with pytest.raises(ValueError, match="protocol: found 'paper', expected 'honest'"):
+        experiment.check_protocol(whole.metadata())
+    with pytest.raises(ValueError, match=r"validation_subjects: found \['S1'\], expected \['S"):
+        experiment.check_protocol(meta | {"validation_subjects": ["S1"]})
+    whole.check_protocol({"protocol": "paper"})  # of a checkpoint from before there was a choice
     config.eval.validation_share = 0.1
     with pytest.raises(ValueError, match="of 4 training subjects is 0"):
         open_experiment(config)
