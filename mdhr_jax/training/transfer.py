@@ -83,6 +83,7 @@ class Transfer:
         unused: arrays of the other model of which nothing was taken.
         aus: names of the AUs that both models have, in this model's order.
         fresh_aus: names of this model's other AUs, whose parts keep their values.
+        unused_aus: names of the other model's other AUs.
     """
 
     whole: tuple[str, ...]
@@ -91,15 +92,17 @@ class Transfer:
     unused: tuple[str, ...]
     aus: tuple[str, ...]
     fresh_aus: tuple[str, ...]
+    unused_aus: tuple[str, ...]
 
     def message(self) -> str:
         """In words: two lines."""
         fresh = [*self.fresh_aus, *_modules(self.fresh)]
+        unused = [*self.unused_aus, *_modules(self.unused)]
         return (
             f"transferred: {len(self.whole)} arrays whole and, of {len(self.by_au)} arrays, the parts of "
             f"{', '.join(self.aus) or 'no AU'}\n"
             f"not transferred: {', '.join(fresh) or 'nothing'} (initial values stay); "
-            f"not used: {', '.join(_modules(self.unused)) or 'nothing'}"
+            f"not used: {', '.join(unused) or 'nothing'}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -110,19 +113,22 @@ class Transfer:
             "aus": list(self.aus),
             "fresh_aus": list(self.fresh_aus),
             "fresh": _modules(self.fresh),
+            "unused_aus": list(self.unused_aus),
             "unused": _modules(self.unused),
         }
 
 
 def _modules(names: tuple[str, ...]) -> list[str]:
-    """Modules that arrays belong to, such as ``local.classifiers 0-2``."""
-    found: dict[str, list[int]] = {}
+    """Modules that arrays belong to, such as ``local.classifiers[0, 1]``."""
+    found: dict[str, set[int]] = {}
     for name in names:
+        if name.endswith(".num_batches"):  # A counter that nothing reads.
+            continue
         if match := _OF_REGION.fullmatch(name):
-            found.setdefault(f"local.{match[1]}", []).append(int(match[2]))
+            found.setdefault(f"local.{match[1]}", set()).add(int(match[2]))
         else:
-            found.setdefault(name.rpartition(".")[0] or name, [])
-    return [f"{module} {min(of)}-{max(of)}" if of else module for module, of in found.items()]
+            found.setdefault(name.rpartition(".")[0] or name, set())
+    return [f"{module}{sorted(regions)}" if regions else module for module, regions in found.items()]
 
 
 def transfer(
@@ -161,7 +167,7 @@ def transfer(
                     problems.append(f"{name}: missing in the file")
                 continue
             other, index = source[piece.key]
-            value = np.asarray(loaded[other])[index].astype(array.dtype)
+            value = np.asarray(np.asarray(loaded[other])[index], array.dtype)
             room = np.empty(array.shape, bool)[piece.index].shape
             if value.shape != room:
                 problems.append(f"{name}: {piece.au or 'shape'} {value.shape} in the file, {room} here")
@@ -187,6 +193,7 @@ def transfer(
         unused=tuple(name for name in loaded if name not in used),
         aus=common,
         fresh_aus=tuple(au for au in own_set.au_names if au not in common),
+        unused_aus=tuple(au for au in loaded_set.au_names if au not in common),
     )
 
 
