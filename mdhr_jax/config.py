@@ -34,6 +34,7 @@ _ARGUMENTS = {
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
     "learning_rate": "train.learning_rate",
+    "protocol": "eval.protocol",
 }
 
 # Keys that change where, how fast or how talkatively a run goes, but not its result. Every other key is part
@@ -117,6 +118,8 @@ def base() -> ConfigDict:
         {
             "every_epochs": 25,
             "batch_size": 8,  # Windows.
+            "protocol": "paper",  # Or "honest", see mdhr_jax/training/protocols.py.
+            "validation_share": 0.2,  # Of the training subjects; honest protocol only.
             "checkpoint": "",  # A workdir or a checkpoint; empty: the best of this workdir.
         }
     )
@@ -172,7 +175,11 @@ def validate(config: ConfigDict) -> None:
     """
     facs.get(config.dataset)
     facs.part_tested(config.fold)
-    choices = {"mode": ("train", "eval"), "data.last_batch": ("across", "partial")}
+    choices = {
+        "mode": ("train", "eval"),
+        "data.last_batch": ("across", "partial"),
+        "eval.protocol": ("paper", "honest"),
+    }
     flat = flatten(config)
     for key, allowed in choices.items():
         if flat[key] not in allowed:
@@ -198,6 +205,10 @@ def validate(config: ConfigDict) -> None:
     for key in ("train.weight_decay", "train.region_weight", "checkpoint.every_steps", "data.workers"):
         if flat[key] < 0:
             raise ValueError(f"config.{key} must not be negative, found {flat[key]!r}")
+    if not 0 < config.eval.validation_share < 1:
+        raise ValueError(
+            f"config.eval.validation_share must be between 0 and 1, found {config.eval.validation_share}"
+        )
     if not 0.0 <= config.train.ema < 1.0:
         raise ValueError(f"config.train.ema must be in [0, 1), found {config.train.ema}")
     if config.train.clip_norm is not None and not config.train.clip_norm > 0:
@@ -266,6 +277,10 @@ def identity(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     }
     for key in ("dataset", "model.backbone"):
         leaves[key] = str(leaves[key]).lower()
+    # Runs from before there was a choice have neither key; they are the same runs.
+    if leaves.get("eval.protocol", "paper") == "paper":
+        for key in ("eval.protocol", "eval.validation_share"):
+            leaves.pop(key, None)
     return leaves
 
 
@@ -279,6 +294,8 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str
     """One line for each result-changing key in which two configurations differ."""
     old, new = identity(found), identity(wanted)
     absent = "(absent)"
+    for leaves in (old, new):
+        leaves.setdefault("eval.protocol", "paper")
     return [
         f"{key}: {old.get(key, absent)!r} there, {new.get(key, absent)!r} now"
         for key in sorted(old.keys() | new.keys())

@@ -1,6 +1,7 @@
 """Devices, and how arrays lie on them: batches split over all of them, parameters over the `fsdp` axis."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -90,3 +91,16 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
     """Moves this process's share of a batch to its devices, as part of the global batch."""
     sharding = batch_sharding(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+
+
+def gatherer(mesh: Mesh) -> Callable[[PyTree], PyTree]:
+    """A function that gives every process whole NumPy arrays of what is spread over all devices.
+
+    All processes must call it, with arrays of the same shapes.
+    """
+    whole = jax.jit(lambda arrays: arrays, out_shardings=replicated(mesh))
+
+    def gather(arrays: PyTree) -> PyTree:
+        return jax.tree.map(np.asarray, whole(arrays))
+
+    return gather

@@ -64,6 +64,8 @@ def test_synthetic_config_chooses_its_aus():
         ("dataset", "ckplus", "not in the AU table"),
         ("mode", "test", "expected one of train, eval"),
         ("data.last_batch", "drop", "across, partial"),
+        ("eval.protocol", "best", "expected one of paper, honest"),
+        ("eval.validation_share", 1.0, "must be between 0 and 1"),
         ("train.epochs", 0, "must be positive"),
         ("train.learning_rate", -1.0, "must be positive"),
         ("train.weight_decay", -1.0, "must not be negative"),
@@ -97,6 +99,8 @@ def test_identity_covers_what_changes_results_and_nothing_else():
     for section, key, value, changes in [
         ("train", "learning_rate", 1.0, True),
         ("eval", "every_epochs", 1, True),
+        ("eval", "protocol", "honest", True),
+        ("eval", "validation_share", 0.5, False),
         ("data", "clip_length", 8, True),
         ("model", "edges", "full", True),
         ("data", "workers", 7, False),
@@ -110,12 +114,25 @@ def test_identity_covers_what_changes_results_and_nothing_else():
         changed = {name: dict(v) if isinstance(v, dict) else v for name, v in base.items()}
         changed[section][key] = value
         assert (config_lib.config_hash(changed) != original) == changes, (section, key)
+    honest = base | {"eval": base["eval"] | {"protocol": "honest"}}
+    other_share = base | {"eval": honest["eval"] | {"validation_share": 0.5}}
+    assert config_lib.config_hash(honest) != config_lib.config_hash(other_share)
     keys = config_lib.flatten(base)
     for skipped in config_lib._WITHOUT_EFFECT:
         assert any(key == skipped or key.startswith(f"{skipped}.") for key in keys), skipped
     assert config_lib.config_hash(base | {"mode": "eval"}) == original
     assert config_lib.config_hash(base | {"dataset": "BP4D"}) == original
     assert config_lib.config_hash(base | {"seed": 1}) != original
+
+
+def test_configurations_from_before_the_protocols_are_those_of_the_papers():
+    base = config_lib.base().to_dict()
+    added = ("protocol", "validation_share")
+    old = base | {"eval": {key: value for key, value in base["eval"].items() if key not in added}}
+    assert config_lib.config_hash(old) == config_lib.config_hash(base)
+    assert config_lib.differences(old, base) == []
+    honest = base | {"eval": base["eval"] | {"protocol": "honest"}}
+    assert config_lib.differences(old, honest)[0] == "eval.protocol: 'paper' there, 'honest' now"
 
 
 def test_a_workdir_belongs_to_one_configuration(tmp_path):

@@ -4,12 +4,13 @@ Labels and frame numbers of the whole set are in memory; frames are read from th
 and when they are wanted, and only those wanted are decoded.
 """
 
+import copy
 import dataclasses
 import io
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,18 @@ class ClipRecords:
     def num_frames(self) -> int:
         """List entries of all videos."""
         return sum(video.num_frames for video in self.videos)
+
+    def of_subjects(self, subjects: Collection[str], *, others: bool = False) -> "ClipRecords":
+        """The videos of some subjects, in the same order; the shards stay open only once.
+
+        Args:
+            subjects: names.
+            others: take the videos of all subjects but these.
+        """
+        taken = copy.copy(self)
+        taken._indexed = tuple(v for v in self._indexed if (v.subject in subjects) != others)
+        taken.videos = tuple(v for v in self.videos if (v.subject in subjects) != others)
+        return taken
 
     def close(self) -> None:
         """Closes the shards; reading opens them again."""

@@ -388,8 +388,13 @@ def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: 
     return lines
 
 
+def is_step(path: Path) -> bool:
+    """Whether a path is the directory of one step, not of a run."""
+    return (path / stored_step.STATE).is_dir() and (path / stored_step.META).is_dir()
+
+
 def _find_step(path: Path) -> Path:
-    if (path / stored_step.STATE).is_dir() and (path / stored_step.META).is_dir():
+    if is_step(path):
         return path
     for root in (path / "checkpoints", path):
         if root.is_dir():

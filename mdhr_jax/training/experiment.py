@@ -21,12 +21,9 @@ from mdhr_jax.data.loader import steps_total
 from mdhr_jax.data.records import ClipRecords, open_dataset
 from mdhr_jax.models.functional import FunctionalModel
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints
+from mdhr_jax.training import checkpoints, protocols
 from mdhr_jax.training.optimizer import make_optimizer, make_schedule
 from mdhr_jax.training.state import StateFactory
-
-PROTOCOL = "paper"
-"""How checkpoints are chosen: by mean F1 on the test fold, threshold 0.5, as the reference does."""
 
 # Fields of the model's config that its weights do not depend on.
 _WITHOUT_MEANING = (
@@ -50,6 +47,8 @@ class Experiment:
         au_set: its entry of the AU table.
         mesh: the devices.
         train_records, test_records: the videos of the fold.
+        validation_records: videos of training subjects that are kept out of training and choose checkpoint
+            and thresholds; None under the paper's protocol, where the test part does.
         stream: the training clips in their order.
         total_steps: optimiser steps of the whole run.
         states: makes and describes train states.
@@ -61,6 +60,7 @@ class Experiment:
     mesh: Mesh
     train_records: ClipRecords
     test_records: ClipRecords
+    validation_records: ClipRecords | None
     stream: ClipStream
     total_steps: int
     states: StateFactory
@@ -70,6 +70,17 @@ class Experiment:
     def model(self) -> FunctionalModel:
         """The network."""
         return self.states.model
+
+    @property
+    def selection_records(self) -> ClipRecords:
+        """The videos that evaluations during training look at, and that so choose the checkpoint."""
+        return self.test_records if self.validation_records is None else self.validation_records
+
+    @property
+    def validation_subjects(self) -> tuple[str, ...]:
+        """Subjects kept out of training."""
+        videos = () if self.validation_records is None else self.validation_records.videos
+        return tuple(dict.fromkeys(video.subject for video in videos))
 
     def epochs_done(self, step: int) -> int:
         """Complete epochs after a number of steps."""
@@ -107,7 +118,8 @@ class Experiment:
             "config": config_lib.as_json(self.config),
             "config_hash": config_lib.config_hash(self.config),
             "data_fingerprint": self.train_records.fingerprint,
-            "protocol": PROTOCOL,
+            "protocol": self.config.eval.protocol,
+            "validation_subjects": list(self.validation_subjects),
             "versions": versions(),
         }
 
@@ -122,6 +134,17 @@ class Experiment:
             announce(f"warning: the checkpoint does not say its {', '.join(unknown)}; taken to be this run's")
         known = {name: value for name, value in self.identity().items() if name not in unknown}
         checkpoints.check_meta(meta, known)
+
+    def check_protocol(self, meta: dict[str, Any]) -> None:
+        """Refuses to go on from a checkpoint that was trained under another protocol.
+
+        Raises:
+            ValueError: the protocol or the subjects kept out of training differ.
+        """
+        # Checkpoints from before there was a choice do not say whom they kept out: nobody.
+        stored = {"validation_subjects": [], **meta}
+        own = {"protocol": self.config.eval.protocol, "validation_subjects": list(self.validation_subjects)}
+        checkpoints.check_meta(stored, own)
 
 
 def describe_model(config: ConfigDict) -> dict[str, Any]:
@@ -160,6 +183,13 @@ def open_experiment(config: ConfigDict) -> Experiment:
     data_dir = Path(config.data.dir)
     train_records = open_dataset(data_dir, au_set, facs.train_parts(config.fold))
     test_records = open_dataset(data_dir, au_set, [facs.part_tested(config.fold)])
+    validation_records = None
+    if config.eval.protocol == protocols.HONEST:
+        held_out = protocols.validation_subjects(
+            train_records.videos, config.eval.validation_share, config.seed
+        )
+        validation_records = train_records.of_subjects(held_out)
+        train_records = train_records.of_subjects(held_out, others=True)
 
     mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
     if config.data.last_batch == "partial":
@@ -197,6 +227,7 @@ def open_experiment(config: ConfigDict) -> Experiment:
         mesh=mesh,
         train_records=train_records,
         test_records=test_records,
+        validation_records=validation_records,
         stream=stream,
         total_steps=total_steps,
         states=StateFactory(model, optimizer, mesh, ema=train.ema > 0),

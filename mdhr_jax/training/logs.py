@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import ArrayLike
 
-Kind = Literal["train", "eval"]
+Kind = Literal["train", "eval", "validation"]
 Entry = ArrayLike | str | None | Mapping[str, "Entry"]
 
 FILE_NAME = "metrics.jsonl"
@@ -82,7 +82,8 @@ class RunLog:
         not written twice.
 
         Args:
-            kind: "train" or "eval".
+            kind: "train"; "eval" for measurements on the test part, "validation" for those on subjects kept
+                out of training.
             step: training steps done.
             values: scalars, text, None, vectors of one number an AU, or mappings of these by name.
 

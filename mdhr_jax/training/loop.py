@@ -17,10 +17,10 @@ from ml_collections import ConfigDict
 from mdhr_jax import hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
 from mdhr_jax.progress import Progress, announce
-from mdhr_jax.training import meter, results, weights, workdir
+from mdhr_jax.training import evaluate, meter, predictions, results, weights, workdir
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.clock import Clock
-from mdhr_jax.training.evaluate import Evaluator, make_result
+from mdhr_jax.training.evaluate import Evaluator
 from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.interrupt import StopRequest
 from mdhr_jax.training.logs import RunLog
@@ -37,8 +37,9 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         directory: where configuration, checkpoints, logs and result lie.
 
     Returns:
-        The result of the best evaluation and the file it was written to, ``result.json``; None where the
-        process was told to stop before the end (everything is saved then).
+        The result of the best checkpoint and the file it was written to, ``result.json``, with
+        ``predictions.npz`` beside it; None where the process was told to stop before the end (everything is
+        saved then).
 
     Raises:
         ValueError: the directory holds a run of something else.
@@ -51,37 +52,45 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         # Before claiming: what another process has claimed and not yet saved to would look free.
         stack.enter_context(workdir.occupied(directory))
         workdir.claim(directory, config)
-        stop = stack.enter_context(StopRequest())
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
-        start = _restore(experiment, checkpoints) or _Start(
-            weights.load_initial(experiment, experiment.states.create(config.seed))
-        )
-        with RunLog(
-            directory,
-            experiment.au_set.au_names,
-            tensorboard=config.log.tensorboard,
-            resume_step=start.step or None,
-            enabled=jax.process_index() == 0,
-        ) as log:
-            announce(_summary(experiment, directory))
-            run = _Run(experiment, checkpoints, log, stop, start)
-            run.until_stopped()
-        if run.step < experiment.total_steps or run.evaluation is None:
+        with StopRequest() as stop:
+            start = _restore(experiment, checkpoints) or _begin(experiment)
+            evaluator = Evaluator(experiment)
+            with RunLog(
+                directory,
+                experiment.au_set.au_names,
+                tensorboard=config.log.tensorboard,
+                resume_step=start.step or None,
+                enabled=jax.process_index() == 0,
+            ) as log:
+                announce(_summary(experiment, directory))
+                run = _Run(experiment, evaluator, checkpoints, log, stop, start)
+                run.until_stopped()
+        if stop.received or run.step < experiment.total_steps or run.evaluation is None:
             saved_text = f"saved after step {run.step}" if run.step else "before the first step"
             announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
             return None
-        return _write_result(experiment, checkpoints, directory)
+        # All is saved: from here on a signal may end the process at once.
+        del run, start  # The state of the last step makes room for the best checkpoint.
+        return _finish(experiment, evaluator, checkpoints, directory)
 
 
 def _summary(experiment: Experiment, directory: Path) -> str:
     config, train, test = experiment.config, experiment.train_records, experiment.test_records
+    validation = experiment.validation_records
+    held_out = (
+        ""
+        if validation is None
+        else f"validated on {len(validation.videos)} videos of "
+        f"{len(experiment.validation_subjects)} subjects kept out of training, "
+    )
     num_params = sum(array.size for array in experiment.states.abstract.params.values())
     devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     return (
         f"training {config.model.backbone} ({num_params:,} parameters) on {experiment.au_set.title} fold "
-        f"{config.fold}: {len(train.videos)} videos, {experiment.total_steps} steps; tested on "
-        f"{len(test.videos)} videos; {devices}; run in {directory}"
+        f"{config.fold}: {len(train.videos)} videos, {experiment.total_steps} steps; "
+        f"{held_out}tested on {len(test.videos)} videos; {devices}; run in {directory}"
     )
 
 
@@ -94,6 +103,13 @@ class _Start:
     seconds: float = 0.0
     frames: int = 0
     evaluation: dict[str, Any] | None = None
+    initial_weights: dict[str, Any] | None = None
+
+
+def _begin(experiment: Experiment) -> _Start:
+    fresh = experiment.states.create(experiment.config.seed)
+    state, initial_weights = weights.load_initial(experiment, fresh)
+    return _Start(state, initial_weights=initial_weights)
 
 
 def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
@@ -107,30 +123,56 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
             f"the data in {experiment.train_records.directory} are not those that the run in "
             f"{checkpoints.directory.parent} has seen so far; put those back, or choose another --workdir"
         )
+    experiment.check_protocol(meta)
     state, meta = checkpoints.restore(step, experiment.states.abstract)
     announce(f"continuing after step {step} of {experiment.total_steps}")
-    return _Start(state, step, meta["seconds"], meta["frames"], meta["evaluation"])
+    return _Start(
+        state, step, meta["seconds"], meta["frames"], meta["evaluation"], meta.get("initial_weights")
+    )
 
 
-def _write_result(
-    experiment: Experiment, checkpoints: Checkpoints, directory: Path
+def _finish(
+    experiment: Experiment, evaluator: Evaluator, checkpoints: Checkpoints, directory: Path
 ) -> tuple[dict[str, Any], Path]:
+    """Looks at the test part with the best checkpoint, and leaves result and predictions.
+
+    What it needs is stored, so a run killed before or in here ends the same when it is started again.
+    """
     latest, best = checkpoints.latest_step(), checkpoints.best_step()
     if latest is None or best is None:
         raise ValueError(f"{checkpoints.directory} holds no evaluated checkpoint")
-    run, chosen = checkpoints.restore_meta(latest), checkpoints.restore_meta(best)
-    result = make_result(
+    path = directory / workdir.RESULT_FILE
+    run, chosen_meta = checkpoints.restore_meta(latest), checkpoints.restore_meta(best)
+    if (finished := _finished(path, chosen_meta)) is not None:
+        return finished, path
+    announce(f"taking the checkpoint of step {best}, the best of those evaluated")
+    params, batch_stats, meta = evaluate.load(experiment, checkpoints.directory / str(best))
+    chosen = evaluate.choose(experiment, evaluator, (params, batch_stats), meta)
+    result, found = evaluate.evaluate_chosen(
         experiment,
-        chosen["evaluation"],
-        step=best,
-        config_hash=chosen["config_hash"],
+        evaluator,
+        chosen,
         seconds=run["seconds"],
         frames_per_second=run["frames_per_second"],
     )
-    path = directory / workdir.RESULT_FILE
+    then = meta["evaluation"]["f1_mean"]
+    now = chosen.validation["f1_half_mean"] if chosen.validation else result["f1_mean"]
+    if now != then:
+        announce(f"mean F1 {now:.2f}, {then:.2f} in training: not the same devices or libraries as then")
     if jax.process_index() == 0:
-        results.write_result(path, result)
+        results.write_result(path, result, found)
     return result, path
+
+
+def _finished(path: Path, meta: dict[str, Any]) -> dict[str, Any] | None:
+    """The result that lies there already, with its predictions, of this very checkpoint; or None."""
+    try:
+        result = results.read_result(path)
+        found = predictions.read(predictions.beside(path)).meta
+    except (FileNotFoundError, ValueError):
+        return None
+    same = all(result[key] == meta[key] == found[key] for key in ("step", "config_hash"))
+    return result if same and found["data_fingerprint"] == meta["data_fingerprint"] else None
 
 
 class _Run:
@@ -139,6 +181,7 @@ class _Run:
     def __init__(
         self,
         experiment: Experiment,
+        evaluator: Evaluator,
         checkpoints: Checkpoints,
         log: RunLog,
         stop: StopRequest,
@@ -148,7 +191,8 @@ class _Run:
         self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
         self.saved_step = start.step or None
         self.saved_evaluated = start.evaluation is not None
-        self.evaluator = Evaluator(experiment)
+        self.initial_weights = start.initial_weights
+        self.evaluator = evaluator
         self.train_step = _make_train_step(experiment)
         self.step_flops: float | None = None
         self.meter = meter.StepMeter(start.step)
@@ -189,8 +233,10 @@ class _Run:
     def _evaluate(self) -> None:
         self._write_log()
         self.evaluation = self.evaluator(self.state.evaluated_params, self.state.batch_stats)
-        self.log.write("eval", self.step, self.evaluation)
-        announce(f"after step {self.step}: mean F1 {self.evaluation['f1_mean']:.2f}")
+        validating = self.experiment.validation_records is not None
+        self.log.write("validation" if validating else "eval", self.step, self.evaluation)
+        where = " on the validation subjects" if validating else ""
+        announce(f"after step {self.step}: mean F1 {self.evaluation['f1_mean']:.2f}{where}")
         self.clock.open_window()
 
     def _save_due(self) -> bool:
@@ -214,6 +260,7 @@ class _Run:
             "frames": self.clock.frames,
             "frames_per_second": self.clock.frames_per_second,
             "evaluation": self.evaluation,
+            "initial_weights": self.initial_weights,
         }
         f1_mean = None if self.evaluation is None else self.evaluation["f1_mean"]
         self.checkpoints.save(self.step, self.state, meta, f1_mean, force=stored)

@@ -8,21 +8,37 @@ from typing import Any
 
 import numpy as np
 
+from mdhr_jax.training.predictions import Predictions, beside, encode
+
+_AGAIN = "the run's own command writes it anew from its checkpoints"
+
 PER_AU = ("f1", "accuracy", "baseline_f1", "f1_changing")
 """Keys whose value maps AU names to percent (None: undefined)."""
 
 RESULT_KEYS = (
     "dataset",
     "fold",
+    "seed",
     "protocol",
+    "selection",
+    "validation_subjects",
+    "thresholds",
     "step",
     "config_hash",
     *(key for name in PER_AU for key in (name, f"{name}_mean")),
+    "validation",
     "num_params",
     "seconds",
     "frames_per_second",
 )
-"""Keys of a result, in the order they are written."""
+"""Keys of a result, in the order they are written.
+
+`selection` says on which frames ``checkpoint`` (``test``, ``validation``, or ``named`` by whoever asked) and
+``thresholds`` (``fixed`` at 0.5, or ``validation``) were chosen. `thresholds` maps AU names to what a score
+must reach for present; F1, accuracy and F1 of changing windows are at these. `validation` is null, or F1 of
+the validation subjects in percent: ``f1`` and ``f1_mean`` at these thresholds, ``f1_half`` and
+``f1_half_mean`` at 0.5.
+"""
 
 _COLUMNS = (
     ("F1", "f1"),
@@ -32,32 +48,65 @@ _COLUMNS = (
 )
 
 
-def write_result(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
-    """Writes a result as strict JSON, atomically.
+def write_result(
+    path: str | os.PathLike[str], result: Mapping[str, Any], predictions: Predictions | None = None
+) -> None:
+    """Writes a result as strict JSON, atomically, and what was predicted beside it.
+
+    A result is never beside predictions that it does not follow from: an older one is removed before new
+    predictions appear, and the new one appears after them.
 
     Args:
         path: file to write; its directory is made.
         result: exactly the keys of `RESULT_KEYS`; F1 and accuracy in percent, seconds in seconds.
+        predictions: written to `predictions.beside` the result.
 
     Raises:
-        ValueError: keys are missing or surplus, the AUs of two entries differ, or a number is not finite.
+        ValueError: keys are missing or surplus, the AUs of two entries differ, or a number is not finite;
+            nothing has been written then.
     """
     missing = [key for key in RESULT_KEYS if key not in result]
     surplus = [key for key in result if key not in RESULT_KEYS]
     if missing or surplus:
         raise ValueError(f"a result lacks {missing} and has surplus {surplus}; expected {list(RESULT_KEYS)}")
-    for key in PER_AU:
+    for key in (*PER_AU, "thresholds"):
         if list(result[key]) != list(result["f1"]):
             raise ValueError(f"AUs of {key!r} are {list(result[key])}, those of 'f1' {list(result['f1'])}")
     plain = {key: _plain(result[key], key) for key in RESULT_KEYS}
     path = Path(path)
+    files = {path: (json.dumps(plain, indent=2, allow_nan=False) + "\n").encode()}
+    if predictions is not None:
+        files = {beside(path): encode(predictions)} | files
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = {target: target.with_name(f".{target.name}.{os.getpid()}.tmp") for target in files}
     try:
-        temporary.write_text(json.dumps(plain, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        for target, content in files.items():
+            temporary[target].write_bytes(content)
+        if predictions is not None:
+            path.unlink(missing_ok=True)
+        for target in files:
+            os.replace(temporary[target], target)
     finally:
-        temporary.unlink(missing_ok=True)
+        for left in temporary.values():
+            left.unlink(missing_ok=True)
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Reads a result.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the file is damaged or was written by another version of this project.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no result {path}: the run has not ended; its own command continues it")
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); {_AGAIN}") from error
+    if missing := [key for key in RESULT_KEYS if key not in result]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; {_AGAIN}")
+    return result
 
 
 def format_table(result: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from mdhr_jax.training.state import TrainState
 Batch = dict[str, Shaped[Array, "B ..."]]
 StepMetrics = dict[str, Float[Array, ""]]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, StepMetrics]]
-EvalStep = Callable[[Arrays, Arrays, Batch], EvalCounts]
+EvalStep = Callable[[Arrays, Arrays, Batch], tuple[EvalCounts, Float[Array, "B T N"]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,18 +148,22 @@ def _accumulate(
 
 def eval_step(
     model: FunctionalModel, image_size: int, params: Arrays, batch_stats: Arrays, batch: Batch
-) -> EvalCounts:
-    """Counts of one batch of evaluation windows; a pure function, to be jitted.
+) -> tuple[EvalCounts, Float[Array, "B T N"]]:
+    """Counts and scores of one batch of evaluation windows; a pure function, to be jitted.
 
     Args:
         batch: ``frames`` uint8 (B, T, L, L, 3), ``labels`` int8 (B, T, N), ``frame_valid`` bool (B, T),
             False in padded frames.
+
+    Returns:
+        Counts at threshold 0.5, and the scores that they were counted from, those of padded frames too.
     """
     clips = resize_clips(batch["frames"], image_size=image_size, dtype=jnp.dtype(model.config.dtype))
     output = model.predict(params, batch_stats, clips)
-    return EvalCounts.from_model_output(
+    counts = EvalCounts.from_model_output(
         scores=output.scores, labels=batch["labels"], valid=batch["frame_valid"]
     )
+    return counts, output.scores
 
 
 def jit_train_step(
@@ -183,13 +187,17 @@ def jit_train_step(
 
 
 def jit_eval_step(model: FunctionalModel, image_size: int, mesh: Mesh, shardings: PyTree) -> EvalStep:
-    """`eval_step` over a mesh; `shardings` are those of the train state."""
+    """`eval_step` over a mesh; `shardings` are those of the train state.
 
-    def step(params: Arrays, batch_stats: Arrays, batch: Batch) -> EvalCounts:
+    Counts come back on every device. Scores stay on the devices that computed them: who only counts never
+    moves them, and who wants them gets those that were counted, from one and the same compiled program.
+    """
+
+    def step(params: Arrays, batch_stats: Arrays, batch: Batch) -> tuple[EvalCounts, Float[Array, "B T N"]]:
         return eval_step(model, image_size, params, batch_stats, batch)
 
     return jax.jit(
         step,
         in_shardings=(shardings.params, shardings.batch_stats, parallel.batch_sharding(mesh)),
-        out_shardings=parallel.replicated(mesh),
+        out_shardings=(parallel.replicated(mesh), parallel.batch_sharding(mesh)),
     )

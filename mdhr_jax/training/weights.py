@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
+from mdhr_jax import facs
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints
+from mdhr_jax.training import checkpoints, transfer
 from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.state import TrainState
 
@@ -46,33 +47,53 @@ def check_config(config: ConfigDict) -> None:
             raise FileNotFoundError(f"config.model.{key} names {path}, which does not exist")
 
 
-def load_initial(experiment: Experiment, state: TrainState) -> TrainState:
+def load_initial(experiment: Experiment, state: TrainState) -> tuple[TrainState, dict[str, Any] | None]:
     """Puts the weights that the config names into a fresh state.
 
-    `model.init_from` replaces all parameters and statistics, `model.pretrained` those of the backbone.
-    Where the weights' run kept an average of its parameters, that is what is taken.
+    `model.init_from` replaces all parameters and statistics; where the named model is of a data set with
+    other AUs, those that fit (see `mdhr_jax.training.transfer`), which is told. `model.pretrained` replaces
+    those of the backbone. Where the weights' run kept an average of its parameters, that is what is taken.
+
+    Returns:
+        The state, and for its checkpoints' meta data where the weights came from: None for random ones.
 
     Raises:
-        ValueError: the weights are of other AUs or of another model; the first differences are named.
+        ValueError: the weights are of another model, or of AUs that their data set does not have; the first
+            differences are named.
         FileNotFoundError: there is no checkpoint at the path.
     """
     model = experiment.config.model
     if model.init_from:
         meta = checkpoints.load_weights(model.init_from, names=())[1]
-        _check_model(meta, experiment.identity(), model.init_from)
-        return _replace(state, model.init_from, prefix="")
+        loaded_set = _check_model(meta, experiment.identity(), model.init_from)
+        if transfer.same_outputs(loaded_set, experiment.au_set):
+            return _replace(state, model.init_from, prefix=""), _origin("model", model.init_from, meta)
+        return _transfer(experiment, state, model.init_from, loaded_set)
     if model.pretrained != config_lib.SCRATCH:
-        return _replace(state, model.pretrained, prefix=_BACKBONE)
-    return state
+        meta = checkpoints.load_weights(model.pretrained, names=())[1]
+        origin = _origin("backbone", model.pretrained, meta)
+        return _replace(state, model.pretrained, prefix=_BACKBONE), origin
+    return state, None
 
 
-def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str) -> None:
-    """Refuses the weights of a model that means something else, and says where they may spoil a result.
+def _origin(taken: str, path: str, meta: Mapping[str, Any], **details: Any) -> dict[str, Any]:
+    known = {name: meta.get(name) for name in ("dataset", "fold", "step", "config_hash", "source")}
+    return {"taken": taken, "path": path, **known, **details}
+
+
+def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str) -> facs.AUSet:
+    """Refuses the weights of another architecture, and says where weights may spoil a result.
+
+    Returns:
+        The AU table's entry that the weights belong to.
 
     Raises:
         ValueError: naming every differing field.
     """
-    checkpoints.check_meta(meta, {name: identity[name] for name in ("au_names", "model")})
+    own_set = facs.get(identity["dataset"])
+    # A data set that the table does not know must have this run's AUs.
+    loaded_set = facs.AU_SETS.get(str(meta.get("dataset")).lower(), own_set)
+    checkpoints.check_meta(meta, {"au_names": list(loaded_set.au_names), "model": identity["model"]})
     if meta["dataset"] == identity["dataset"] and meta["fold"] not in (None, identity["fold"]):
         announce(
             f"warning: {path} was trained on fold {meta['fold']}; this run tests on fold {identity['fold']}, "
@@ -83,12 +104,34 @@ def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str
             f"warning: {path} was trained on faces cut out as {meta['crop_recipe']}, this run's are cut out "
             f"as {identity['crop_recipe']}"
         )
+    return loaded_set
+
+
+def _transfer(
+    experiment: Experiment, state: TrainState, path: str, loaded_set: facs.AUSet
+) -> tuple[TrainState, dict[str, Any]]:
+    loaded_params, loaded_stats, meta = checkpoints.load_model(path)
+    variant = cast(facs.Variant, experiment.model.config.variant)
+    arrays, found = transfer.transfer(
+        {**state.params, **state.batch_stats},
+        {**loaded_params, **loaded_stats},
+        experiment.au_set.for_variant(variant),
+        loaded_set.for_variant(variant),
+    )
+    announce(f"{path} is of {loaded_set.title}, this run of {experiment.au_set.title}; {found.message()}")
+    params = {name: arrays[name] for name in state.params}
+    batch_stats = {name: arrays[name] for name in state.batch_stats}
+    return _with(state, params, batch_stats), _origin("transfer", path, meta, transfer=found.as_json())
 
 
 def _replace(state: TrainState, path: str, *, prefix: str) -> TrainState:
     loaded_params, loaded_stats, _ = checkpoints.load_model(path)
     params = _merge(state.params, loaded_params, path, prefix)
     batch_stats = _merge(state.batch_stats, loaded_stats, path, prefix)
+    return _with(state, params, batch_stats)
+
+
+def _with(state: TrainState, params: Arrays, batch_stats: Arrays) -> TrainState:
     ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
     return TrainState(state.step, params, batch_stats, state.opt_state, state.rng, ema)
 

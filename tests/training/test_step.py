@@ -8,6 +8,7 @@ import pytest
 from jax import export
 
 from mdhr_jax import facs, parallel
+from mdhr_jax.training.metrics import EvalCounts
 from mdhr_jax.training.optimizer import make_optimizer
 from mdhr_jax.training.state import StateFactory, TrainState
 from mdhr_jax.training.step import StepOptions, eval_step, jit_train_step, train_step
@@ -206,7 +207,7 @@ def test_evaluation_counts_known_frames_of_every_au():
     batch["frame_valid"] = np.ones(labels.shape[:2], bool)
     labels[0, 3:], batch["frame_valid"][0, 3:] = facs.UNKNOWN, False  # a window that ends early
     labels[1, 2] = facs.UNKNOWN  # a frame without any label in a full window
-    counts = jax.jit(lambda b: eval_step(tiny.model(config), tiny.SIZE, params, stats, b))(batch)
+    counts, scores = jax.jit(lambda b: eval_step(tiny.model(config), tiny.SIZE, params, stats, b))(batch)
 
     def frames(counted):
         return (counted.tp + counted.fp + counted.fn + counted.tn).tolist()
@@ -214,3 +215,5 @@ def test_evaluation_counts_known_frames_of_every_au():
     assert frames(counts.overall) == [8 * 4 - 2] * 12
     assert frames(counts.changing) == [7 * 4 - 1] * 12
     assert (counts.overall.tp + counts.overall.fn).tolist() == (labels == 1).sum((0, 1)).tolist()
+    expected = EvalCounts.from_model_output(scores, labels, batch["frame_valid"])
+    jax.tree.map(np.testing.assert_array_equal, counts, expected)
