@@ -1,14 +1,14 @@
 """Every row of the paper's tables that its authors trained, and a few more: one configuration a row.
 
-    python -m mdhr_jax.main --workdir RUN --config configs/tables.py:table=3,row=mfd+hsr,fold=1,pretrained=PATH
-    python -m mdhr_jax.main --workdir RUN --config configs/tables.py:table=3,row=mfd+hsr,fold=1,scale=laptop
+    python -m mdhr_jax.main --workdir RUN --config configs/tables.py:table=3,row=mfd+hsr,pretrained=PATH
+    python -m mdhr_jax.main --workdir RUN --config configs/tables.py:table=3,row=mfd+hsr,scale=laptop
 
 ``python -m mdhr_jax.tables run`` runs whole tables so. Rows of a table differ in nothing but what the table
 is about; which they are, and what of them the paper leaves open, stands in ``mdhr_jax/paper.py`` and
 ``mdhr_jax/tables/rows.py``.
 
-``scale=full``, the default, is the paper's: BP4D or DISFA, the recipe of ``configs/bp4d.py``, ImageNet weights
-in PATH. Rows of table 2 that end in ``-bp4d`` start from a model of table 1 instead, in ``init_from=RUN``.
+``scale=full``, the default, is the paper's: BP4D or DISFA, the recipe of ``configs/bp4d.py``, ImageNet
+weights in PATH. Rows of table 2 that end in ``-bp4d`` start from a model of table 1 instead, in ``init_from=RUN``.
 
 ``scale=laptop`` puts drawn faces and a narrow backbone in their place, the same faces for every row, fold and
 seed: two minutes a run on two CPU cores. It shows that everything runs, and whatever an ablation shows on

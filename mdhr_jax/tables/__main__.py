@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where something is wrong or not finished, 2 after a wrong option."""
+    """Runs the command line; returns 0, 1 where something is wrong or unfinished, 2 after a wrong option."""
     given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     arguments, overrides = parser.parse_known_args(given)

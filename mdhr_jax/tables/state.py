@@ -28,8 +28,8 @@ class State:
     Attributes:
         kind: ``finished``: its result is there; ``running``: a process holds the directory;
             ``interrupted``: it has saved something and can go on; ``failed``: its last start ended with an
-            error; ``missing``: nothing is saved; ``foreign``: the directory holds something else and is not to
-            be touched.
+            error; ``missing``: nothing is saved; ``foreign``: the directory holds something else and is not
+            to be touched.
         detail: of a foreign directory what is wrong, of a running one who runs it, of a failed one its exit.
         f1_mean: of a finished run, in percent.
     """
