@@ -295,10 +295,12 @@ def _override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """Sets keys as `mdhr_jax.main` does, by the same parser."""
     values = flags.FlagValues()
     argv = [sys.argv[0], *overrides]
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
         values(argv)
     except (flags.Error, ValueError, KeyError, AttributeError, TypeError) as error:
-        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        # The parser quotes what it passes on, line ends included.
+        text = str(error).replace("\\n", " ").replace("\\'", "'")
+        text = text[1:-1] if text[:1] in "'\"" and text[:1] == text[-1:] else text
         raise ValueError(f"{' '.join(overrides)}: {text}; mdhr_jax/config.py lists all keys") from None
     return config

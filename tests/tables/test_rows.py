@@ -1,4 +1,4 @@
-"""The configurations of the tables' rows: golden texts, and that rows differ in nothing but their switches."""
+"""The configurations of rows: golden texts, and that rows differ in nothing but their switches."""
 
 import itertools
 import json
