@@ -8,7 +8,8 @@ is about; which they are, and what of them the paper leaves open, stands in ``md
 ``mdhr_jax/tables/rows.py``.
 
 ``scale=full``, the default, is the paper's: BP4D or DISFA, the recipe of ``configs/bp4d.py``, ImageNet
-weights in PATH. Rows of table 2 that end in ``-bp4d`` start from a model of table 1 instead, in ``init_from=RUN``.
+weights in PATH. Rows of table 2 that end in ``-bp4d`` start from a model of table 1 instead, in
+``init_from=RUN``.
 
 ``scale=laptop`` puts drawn faces and a narrow backbone in their place, the same faces for every row, fold and
 seed: two minutes a run on two CPU cores. It shows that everything runs, and whatever an ablation shows on

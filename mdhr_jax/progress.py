@@ -108,7 +108,8 @@ class Progress:
         rate = self.rate
         left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
         share = self.done / self.total if self.total else 1.0
-        text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), {_format_rate(rate, self.unit)}"
+        text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), "
+        text += _format_rate(rate, self.unit)
         text += (
             f", {left} left"
             if self.done < self.total

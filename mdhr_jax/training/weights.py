@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
+from mdhr_jax import facs
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints
+from mdhr_jax.training import checkpoints, transfer
 from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.state import TrainState
 
@@ -49,30 +50,41 @@ def check_config(config: ConfigDict) -> None:
 def load_initial(experiment: Experiment, state: TrainState) -> TrainState:
     """Puts the weights that the config names into a fresh state.
 
-    `model.init_from` replaces all parameters and statistics, `model.pretrained` those of the backbone.
+    `model.init_from` replaces all parameters and statistics, `model.pretrained` those of the backbone. From a
+    whole model of another data set's AUs what fits is taken over, and what that is, is told.
     Where the weights' run kept an average of its parameters, that is what is taken.
 
     Raises:
-        ValueError: the weights are of other AUs or of another model; the first differences are named.
+        ValueError: the weights are of another model, or of AUs that no data set of the AU table has; the
+            first differences are named.
         FileNotFoundError: there is no checkpoint at the path.
     """
     model = experiment.config.model
     if model.init_from:
         meta = checkpoints.load_weights(model.init_from, names=())[1]
-        _check_model(meta, experiment.identity(), model.init_from)
-        return _replace(state, model.init_from, prefix="")
+        other = _check_model(meta, experiment, model.init_from)
+        return _transfer(experiment, state, other) if other else _replace(state, model.init_from, prefix="")
     if model.pretrained != config_lib.SCRATCH:
         return _replace(state, model.pretrained, prefix=_BACKBONE)
     return state
 
 
-def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str) -> None:
+def _check_model(meta: Mapping[str, Any], experiment: Experiment, path: str) -> facs.AUSet | None:
     """Refuses the weights of a model that means something else, and says where they may spoil a result.
+
+    Returns:
+        Whose AUs the weights are for, where they are other ones than this experiment's.
 
     Raises:
         ValueError: naming every differing field.
     """
-    checkpoints.check_meta(meta, {name: identity[name] for name in ("au_names", "model")})
+    identity = experiment.identity()
+    other = facs.AU_SETS.get(meta.get("dataset") or "")
+    known = other is not None and meta.get("au_names") == list(other.au_names)
+    if not known or meta["au_names"] == identity["au_names"]:
+        other = None
+    same = ("model",) if other else ("au_names", "model")
+    checkpoints.check_meta(meta, {name: identity[name] for name in same})
     if meta["dataset"] == identity["dataset"] and meta["fold"] not in (None, identity["fold"]):
         announce(
             f"warning: {path} was trained on fold {meta['fold']}; this run tests on fold {identity['fold']}, "
@@ -83,6 +95,22 @@ def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str
             f"warning: {path} was trained on faces cut out as {meta['crop_recipe']}, this run's are cut out "
             f"as {identity['crop_recipe']}"
         )
+    return other
+
+
+def _transfer(experiment: Experiment, state: TrainState, other: facs.AUSet) -> TrainState:
+    """Takes over what fits of a whole model of other AUs."""
+    model = experiment.config.model
+    loaded_params, loaded_stats, _ = checkpoints.load_model(model.init_from)
+    (params, batch_stats), report = transfer.transfer(
+        (state.params, state.batch_stats),
+        experiment.au_set.for_variant(model.variant),
+        (loaded_params, loaded_stats),
+        other.for_variant(model.variant),
+    )
+    announce(f"starting from {model.init_from}, a model for the AUs of {other.title}\n{report.describe()}")
+    ema = None if state.ema is None else jax.tree.map(jnp.copy, params)
+    return TrainState(state.step, params, batch_stats, state.opt_state, state.rng, ema)
 
 
 def _replace(state: TrainState, path: str, *, prefix: str) -> TrainState:
