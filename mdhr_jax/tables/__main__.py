@@ -129,7 +129,7 @@ def _plan(arguments: argparse.Namespace, planned: list, given: list[str]) -> int
     announce(f"{len(planned) - len(left)} of {len(planned)} runs are finished")
     if arguments.slurm is None:
         for run in left:
-            print(run.command)
+            print(f"{run.condition} && {run.command}" if run.condition else run.command)
     elif left:
         tasks = slurm.write(arguments.slurm, left, ["python", "-m", "mdhr_jax.tables", *given])
         announce(f"written to {arguments.slurm}: {tasks} tasks for {len(left)} runs")

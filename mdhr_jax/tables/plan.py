@@ -20,6 +20,7 @@ from mdhr_jax import facs
 from mdhr_jax.data import layout
 from mdhr_jax.paper import SWITCHES, Row
 from mdhr_jax.tables import rows
+from mdhr_jax.training.workdir import RESULT_FILE
 
 PROTOCOLS = ("paper", "honest")
 """How a run chooses its checkpoint: on the test fold, or on a share of the training folds."""
@@ -99,6 +100,14 @@ class Run:
     def command(self) -> str:
         """The command line that trains it."""
         return shlex.join(("python", *self.arguments))
+
+    @property
+    def condition(self) -> str:
+        """A command that fails while the run that this one needs is not finished; empty where it needs none.
+
+        A training that is told to stop ends without an error, and leaves checkpoints to start from.
+        """
+        return "" if self.needs is None else shlex.join(("test", "-e", str(self.needs / RESULT_FILE)))
 
 
 def make(request: Request) -> list[Run]:

@@ -59,8 +59,11 @@ def write(path: Path, planned: Sequence[Run], command: Sequence[str]) -> int:
     groups = chains(planned)
     text = _HEAD.format(command=shlex.join(command), name=shlex.quote(str(path)), last=len(groups) - 1)
     for number, group in enumerate(groups):
-        steps = "\n".join(f"    srun {run.command}" for run in group)
-        text += f"{number})\n{steps}\n    ;;\n"
+        text += f"{number})\n"
+        for run in group:
+            text += f"    {run.condition}\n" if run.condition else ""
+            text += f"    srun {run.command}\n"
+        text += "    ;;\n"
     text += '*)\n    echo "error: there is no task $SLURM_ARRAY_TASK_ID" >&2\n    exit 2\n    ;;\nesac\n'
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

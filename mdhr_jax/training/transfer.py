@@ -1,8 +1,8 @@
 """Weights of a model of other AUs: what fits is taken over, AU by AU.
 
 What belongs to one AU (its extractor, temporal filter and prototype) goes to the AU of the same number;
-region classifiers go to regions of the same AUs; everything else (backbone, static branch, dynamics, graph) is
-the same in all models. What is left starts as it was.
+region classifiers go to regions of the same AUs; everything else (backbone, static branch, dynamics, graph)
+is the same in all models. What is left starts as it was.
 
 Extractors of BP4D's AUs read the linear block of their region, those of DISFA's the region itself
 (specification, section 5), so that there the weights meet features they were not trained on.

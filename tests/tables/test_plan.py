@@ -78,6 +78,8 @@ def test_disfa_from_bp4d_comes_behind_the_model_it_starts_from():
     assert start.config.dataset == "bp4d"
     assert (start.config.fold, start.config.model.pretrained) == (2, "W/resnet50")
     assert finetuned.needs == start.directory
+    assert finetuned.condition == f"test -e {start.directory}/result.json"
+    assert start.condition == ""
     assert finetuned.config.model.init_from == str(start.directory)
     assert finetuned.config.model.pretrained == config_lib.SCRATCH
     assert planned[5].needs == planned[4].directory
@@ -195,8 +197,15 @@ def test_the_slurm_script_runs_the_commands(tmp_path):
 
     def task(number):
         environment = {"PATH": f"{srun.parent}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(number)}
-        return subprocess.run([str(script)], capture_output=True, text=True, env=environment)
+        return subprocess.run([str(script)], capture_output=True, text=True, env=environment, cwd=tmp_path)
 
+    start = tmp_path / planned[2].directory
+    assert (task(2).returncode, task(2).stdout.count("mdhr_jax.main")) == (
+        1,
+        1,
+    )  # Told to stop, it ends well.
+    start.mkdir(parents=True)
+    (start / "result.json").touch()
     first, chain, beyond = task(0), task(2), task(4)
     assert first.stdout.strip().split("\0") == ["python", *planned[0].arguments]
     assert [line.split("\0")[1:] for line in chain.stdout.splitlines()] == [

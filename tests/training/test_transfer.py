@@ -104,7 +104,7 @@ def test_modules_that_are_missing_or_of_another_width_are_told():
 
 
 def test_a_model_without_a_common_au_is_of_no_use():
-    strangers = facs.AUSet("x", "X", (43,), (facs.RegionGroup("up", "up", (43,)),), False, 25.0)
+    strangers = facs.AUSet("x", "X", (43,), (facs.RegionGroup("up", "upper", (43,)),), False, 25.0)
     own = tiny.weights(tiny.config(facs.DISFA))
     with pytest.raises(ValueError, match="the weights are of AU43, of which DISFA has none"):
         transfer.transfer(own, facs.DISFA, own, strangers)
