@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         request = plan.Request(
-            tables=tuple(dict.fromkeys(name for names in arguments.table for name in names)),
+            tables=tuple(name for names in arguments.table for name in names),
             runs=arguments.runs,
             data=arguments.data,
             weights=arguments.weights,

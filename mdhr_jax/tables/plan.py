@@ -6,6 +6,7 @@ consists of (`rows.model_name`), not by a table: rows that several tables share 
 
 import dataclasses
 import importlib.util
+import itertools
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
@@ -121,12 +122,13 @@ def make(request: Request) -> list[Run]:
     """
     _check(request)
     planned: dict[Path, Run] = {}
-    for protocol in request.protocols:
-        for seed in request.seeds:
-            for fold in request.folds:
-                for table in request.tables:
-                    for row in _chosen(request, table):
-                        _add(planned, request, table, row, fold, seed, protocol)
+    once = dict.fromkeys  # What is said twice is meant once.
+    asked = itertools.product(
+        once(request.protocols), once(request.seeds), once(request.folds), once(request.tables)
+    )
+    for protocol, seed, fold, table in asked:
+        for row in _chosen(request, table):
+            _add(planned, request, table, row, fold, seed, protocol)
     return list(planned.values())
 
 

@@ -165,7 +165,9 @@ class _Child:
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_Child":
-        self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+        # Who started this with nohup wants it to outlive the terminal.
+        heard = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        self._previous = {number: signal.signal(number, self._receive) for number in heard}
         return self
 
     def __exit__(
@@ -220,7 +222,8 @@ class _Child:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.told_to_stop = True
-        announce("\nstopping: the run in progress saves first")
+        # Not by print: the signal may come in the middle of one.
+        os.write(2, b"\nstopping: the run in progress saves first\n")
         self._interrupt()
 
     def _interrupt(self) -> None:

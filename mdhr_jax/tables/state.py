@@ -18,7 +18,8 @@ FAILURE_FILE = "failure.json"
 
 Kind = Literal["finished", "running", "interrupted", "failed", "missing", "foreign"]
 
-_OWN_FILES = {LOG_FILE, FAILURE_FILE, workdir.LOCK_FILE, workdir.CONFIG_FILE, workdir.CHECKPOINTS}
+_OWN_FILES = {LOG_FILE, FAILURE_FILE}
+"""What a run may have left behind that ended before it wrote its configuration."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,8 @@ def inspect(run: Run) -> State:
         return State("finished", f1_mean=result.get("f1_mean"))
     if holder:
         return State("running", holder)
-    if config is None and (others := sorted({path.name for path in directory.iterdir()} - _OWN_FILES)):
+    names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
+    if config is None and (others := sorted(names - _OWN_FILES)):
         return State("foreign", f"{directory} is not a run's directory; it holds {', '.join(others[:5])}")
     if failure is not None:
         return State("failed", str(failure.get("reason", "")))

@@ -121,6 +121,16 @@ def test_a_signal_lets_the_run_save_and_ends_it(number, tmp_path, capsys):
     assert "continuing table 3 b" in capsys.readouterr().err
 
 
+def test_a_run_under_nohup_outlives_the_terminal():
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with runner._Child():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 def test_a_directory_in_use_is_left_to_its_process(tmp_path, capsys):
     planned = [make_run(tmp_path, "a"), make_run(tmp_path, "b")]
     (tmp_path / "a").mkdir()
@@ -206,6 +216,8 @@ def test_nothing_starts_where_something_else_lies(put, message, tmp_path):
 def test_states_of_a_run_s_own_directory(tmp_path):
     run = make_run(tmp_path, "a")
     run.directory.mkdir()
+    for name in (state.LOG_FILE, ".config.json.123", ".lock"):
+        (run.directory / name).touch()
     assert state.inspect(run).kind == "missing"
     # A configuration that has saved nothing may be corrected.
     put_config(run.directory, run, seed=5)
