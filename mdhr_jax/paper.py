@@ -240,10 +240,10 @@ _WITHOUT_MFD = (
 )
 _TABLE5 = (
     # name, title, F1, switches
-    ("full", "Fully-connected", 64.6, {"aux": False, "edges": "full"}),
+    ("fully-connected", "Fully-connected", 64.6, {"aux": False, "edges": "full"}),
     ("aux+local", "Aux + Locally connected", 64.2, {"edges": "local"}),
     ("aux+cross", "Aux + Cross-regional fully-connected", 64.9, {"edges": "cross"}),
-    ("aux+full", "Aux + Fully connected", 64.8, {"edges": "full"}),
+    ("aux+fully-connected", "Aux + Fully connected", 64.8, {"edges": "full"}),
     ("aux+cross-activated", "Aux + Connecting cross-regional activated AUs", 65.1, {}),
 )
 

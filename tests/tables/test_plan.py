@@ -50,9 +50,9 @@ def test_the_ablations_are_twenty_runs_for_twenty_three_rows():
 
 
 def test_runs_of_a_fold_stay_together_and_seeds_come_last():
-    planned = plan.make(request("5", rows=("full", "aux+local"), folds=(2, 1), seeds=(0, 4)))
+    planned = plan.make(request("5", rows=("fully-connected", "aux+local"), folds=(2, 1), seeds=(0, 4)))
     order = [(run.seed, run.fold, run.rows[0][1]) for run in planned]
-    assert order == [(s, f, row) for s in (0, 4) for f in (2, 1) for row in ("full", "aux+local")]
+    assert order == [(s, f, row) for s in (0, 4) for f in (2, 1) for row in ("fully-connected", "aux+local")]
     assert planned[-1].directory == Path("RUNS/bp4d/resnet50+afe+aux+crm-local/fold1-seed4-paper")
     assert (planned[-1].config.fold, planned[-1].config.seed) == (1, 4)
 
