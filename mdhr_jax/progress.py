@@ -21,6 +21,11 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
+def _format_rate(rate: float, unit: str) -> str:
+    """Units a second; of what takes longer than twenty seconds, units an hour."""
+    return f"{3600 * rate:.1f} {unit}/h" if 0 < rate < 0.05 else f"{rate:.1f} {unit}/s"
+
+
 class Progress:
     """Shows how far a loop is, its rate and the time left.
 
@@ -103,7 +108,8 @@ class Progress:
         rate = self.rate
         left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
         share = self.done / self.total if self.total else 1.0
-        text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), {rate:.1f} {self.unit}/s"
+        text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), "
+        text += _format_rate(rate, self.unit)
         text += (
             f", {left} left"
             if self.done < self.total

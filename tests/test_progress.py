@@ -46,3 +46,13 @@ def test_what_was_done_before_a_restart_does_not_slow_the_rate(monkeypatch):
     seconds[0] = 104.0
     progress.update(2)
     assert progress.rate == 0.5
+
+
+def test_what_takes_minutes_is_counted_by_the_hour(monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: seconds[0])
+    stream = io.StringIO()
+    progress = Progress(20, unit="runs", label="table 3", initial=2, stream=stream)
+    seconds[0] = 300.0
+    progress.update(2)
+    assert stream.getvalue() == "table 3: 4/20 runs (20%), 24.0 runs/h, 40m00s left\n"

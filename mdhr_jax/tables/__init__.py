@@ -1,0 +1,1 @@
+"""The paper's experiments as runs: what each row is, what is left to do, and doing it."""

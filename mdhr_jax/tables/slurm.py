@@ -1,0 +1,75 @@
+"""A Slurm array over planned runs: one task a run, each ending in the same command as by hand."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from mdhr_jax.tables.plan import Run
+
+_HEAD = """#!/bin/bash
+# Written by: {command}
+# Start it from the clone of the project, with what it needs of the site: sbatch --partition=... {name}
+#SBATCH --job-name=mdhr-tables
+#SBATCH --array=0-{last}
+#SBATCH --ntasks=1
+#SBATCH --gpus=1
+#SBATCH --requeue
+#SBATCH --signal=TERM@120
+#SBATCH --output=slurm-%A_%a.log
+# A task that is told to stop saves, and goes on where it was when it is started again.
+set -eu
+
+case "$SLURM_ARRAY_TASK_ID" in
+"""
+
+
+def chains(planned: Sequence[Run]) -> list[list[Run]]:
+    """Groups of runs that must follow each other; runs that need no other and are needed by none stand alone.
+
+    Args:
+        planned: runs; one that another needs comes before it.
+    """
+    groups: list[list[Run]] = []
+    of_directory: dict[Path, list[Run]] = {}
+    for run in planned:
+        group = of_directory.get(run.needs) if run.needs is not None else None
+        if group is None:
+            group = []
+            groups.append(group)
+        group.append(run)
+        of_directory[run.directory] = group
+    return groups
+
+
+def write(path: Path, planned: Sequence[Run], command: Sequence[str]) -> int:
+    """Writes the script, atomically.
+
+    Args:
+        path: file to write.
+        planned: runs, at least one.
+        command: the command line that writes it.
+
+    Returns:
+        Number of tasks of the array.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    groups = chains(planned)
+    text = _HEAD.format(command=shlex.join(command), name=shlex.quote(str(path)), last=len(groups) - 1)
+    for number, group in enumerate(groups):
+        text += f"{number})\n"
+        for run in group:
+            text += f"    {run.condition}\n" if run.condition else ""
+            text += f"    srun {run.command}\n"
+        text += "    ;;\n"
+    text += '*)\n    echo "error: there is no task $SLURM_ARRAY_TASK_ID" >&2\n    exit 2\n    ;;\nesac\n'
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text)
+        temporary.chmod(0o755)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(groups)
