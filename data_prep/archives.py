@@ -7,8 +7,9 @@ same recipe is kept; other labels alone are exchanged without looking for faces 
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-import mdhr_jax
 from data_prep.raw import Frame, FrameError, RawVideo, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, alignment_record, layout, video_files
@@ -28,8 +28,13 @@ from mdhr_jax.faces.recipe import AlignmentRecipe
 AS_IS = "as is"
 """Name of the recipe, and status of the frames, of pictures that were aligned by somebody else."""
 
-FACELESS = "no face"
-"""Why a frame has no crop."""
+_NO_FACE = (
+    "no face was found in any of its frames; look at the video, and if it shows one, try a larger "
+    "--short-side or give the faces that another program finds with --detections"
+)
+
+_TRACKS_A_RUN = 10_000
+"""Room for the tracks between two jumps of the frame numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Job:
         out: folder of the archives.
         recipe: how faces are cut out; None where the frames are aligned already.
         quality: of the JPEG files, to 100.
+        labelling: how labels were made of what the distribution holds, see `data_prep.raw.Scan`.
         detections: folder of the faces that another program found, a CSV file a video; None where the
             recipe's detector looks for them.
     """
@@ -49,6 +55,7 @@ class Job:
     out: Path
     recipe: AlignmentRecipe | None
     quality: int = aligned.JPEG_QUALITY
+    labelling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     detections: Path | None = None
 
     @property
@@ -104,9 +111,7 @@ def make(
     path = job.path(video)
     if (record := _finished(job, video, path)) is not None:
         step(video.num_frames)
-        return Outcome(
-            video.name, video.num_frames, True, record.dropped(), tuple(record.provenance["notes"])
-        )
+        return _done(video, record, kept=True)
     try:
         crops = _as_they_are(video) if job.recipe is None else _aligned(video, job.recipe, detector())
     except (FileNotFoundError, ValueError) as error:
@@ -121,7 +126,7 @@ def make(
             made.append(dataclasses.replace(crop, image=None))
             step(1)
         if not any(crop.status in alignment_record.CROPPED for crop in made):
-            raise FrameError(video.source.files[0], None, "no face was found in any of its frames")
+            raise FrameError(video.source.files[0], None, _NO_FACE)
         record = _record(job, video, made)
         yield from record.to_files()
         yield aligned.LABELS_FILE, _labels(job, video, record)
@@ -130,8 +135,14 @@ def make(
         video_files.write_archive(path, files())
     except FrameError as error:
         return Outcome(video.name, video.num_frames, problem=VideoProblem.of_frame(video.name, error))
-    record = _record(job, video, made)
-    return Outcome(video.name, video.num_frames, False, record.dropped(), tuple(record.provenance["notes"]))
+    except OSError:
+        raise
+    except Exception as error:
+        # Whatever one video provokes must not cost the work on the others.
+        text = f"could not be aligned ({type(error).__name__}: {error})"
+        problem = VideoProblem(video.name, video.source.files[0], text)
+        return Outcome(video.name, video.num_frames, problem=problem)
+    return _done(video, _record(job, video, made), kept=False)
 
 
 def read_record(files: video_files.VideoFiles) -> AlignmentRecord | None:
@@ -158,18 +169,24 @@ def _finished(job: Job, video: RawVideo, path: Path) -> AlignmentRecord | None:
         record = read_record(archive)
         if record is None or any(record.provenance.get(k) != v for k, v in _identity(job, video).items()):
             return None
-        labels = _labels(job, video, record)
+        labels, about = _labels(job, video, record), _about_labels(job, video)
         with archive.opened() as read:
-            if read(aligned.LABELS_FILE) == labels:
+            same = all(record.provenance.get(key) == value for key, value in about.items())
+            if same and read(aligned.LABELS_FILE) == labels:
                 return record
+            record = dataclasses.replace(record, provenance={**record.provenance, **about})
+            replaced = dict(record.to_files()) | {aligned.LABELS_FILE: labels}
+            names = [name for name in archive.sizes() if name not in replaced]
+            files = itertools.chain(((name, read(name)) for name in names), replaced.items())
+            video_files.write_archive(path, files)
+        return record
     except (ValueError, FileNotFoundError):
         # Damaged: it is made again.
         return None
-    replaced = dict(record.to_files()) | {aligned.LABELS_FILE: labels}
-    with archive.opened() as read:
-        names = [name for name in archive.sizes() if name not in replaced]
-        video_files.write_archive(path, [*((name, read(name)) for name in names), *replaced.items()])
-    return record
+
+
+def _done(video: RawVideo, record: AlignmentRecord, *, kept: bool) -> Outcome:
+    return Outcome(video.name, video.num_frames, kept, record.dropped(), record.notes)
 
 
 def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
@@ -183,18 +200,22 @@ def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
         "crop_recipe": json.loads(json.dumps(job.crop_recipe)),
         "frames": digest.hexdigest(),
         "jpeg_quality": job.quality,
-        "mdhr_jax": mdhr_jax.__version__,
     }
+
+
+def _about_labels(job: Job, video: RawVideo) -> dict[str, Any]:
+    """What is said of the labels of a video; it changes with them."""
+    about = {"labelling": dict(job.labelling), "label_notes": list(video.notes), "fps": video.fps}
+    return json.loads(json.dumps(about))
 
 
 def _record(job: Job, video: RawVideo, made: list[AlignedFrame]) -> AlignmentRecord:
     others = sum(crop.other_faces > 0 for crop in made)
-    notes = [*video.notes] + ([f"another face is in view in {others} frames"] if others else [])
+    notes = [f"another face is in view in {others} frames"] if others else []
     tracks = {crop.track for crop in made if crop.track >= 0}
-    if len(tracks) > 1:
-        notes.append(
-            f"the face was lost and followed anew {len(tracks) - 1} time(s); check that it is the subject's"
-        )
+    anew = len(tracks) - len({track // _TRACKS_A_RUN for track in tracks})
+    if anew:
+        notes.append(f"the face was lost and followed anew {anew} time(s); check that it is the subject's")
     missing = np.full((2, 3), np.nan, np.float32)
     return AlignmentRecord(
         frame_numbers=video.frame_numbers,
@@ -203,7 +224,7 @@ def _record(job: Job, video: RawVideo, made: list[AlignedFrame]) -> AlignmentRec
         other_faces=np.array([crop.other_faces for crop in made], np.int32),
         points=np.stack([crop.raw_points for crop in made]).astype(np.float32),
         matrices=np.stack([missing if c.matrix is None else c.matrix for c in made]).astype(np.float32),
-        provenance={**_identity(job, video), "notes": notes, "fps": video.fps},
+        provenance={**_identity(job, video), **_about_labels(job, video), "notes": notes},
     )
 
 
@@ -213,10 +234,22 @@ def _labels(job: Job, video: RawVideo, record: AlignmentRecord) -> bytes:
 
 
 def _aligned(video: RawVideo, recipe: AlignmentRecipe, detector: Detector) -> Iterator[AlignedFrame]:
+    """The crops of a video. Where frame numbers jump, nothing is smoothed, bridged or followed across."""
     aligner = VideoAligner(recipe, detector)
-    for frame in video.frames():
-        yield from aligner.push(frame)
-    yield from aligner.flush()
+    run, last = 0, None
+    for number, frame in zip(video.frame_numbers.tolist(), video.frames(), strict=True):
+        if last is not None and number != last + 1:
+            yield from _of_run(aligner.flush(), run)
+            aligner, run = VideoAligner(recipe, detector), run + 1
+        last = number
+        yield from _of_run(aligner.push(frame), run)
+    yield from _of_run(aligner.flush(), run)
+
+
+def _of_run(crops: list[AlignedFrame], run: int) -> Iterator[AlignedFrame]:
+    """The crops with tracks numbered over all runs of a video."""
+    for crop in crops:
+        yield dataclasses.replace(crop, track=crop.track + run * _TRACKS_A_RUN if crop.track >= 0 else -1)
 
 
 def _as_they_are(video: RawVideo) -> Iterator[AlignedFrame]:

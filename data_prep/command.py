@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep import aligned_images, manifest, pool, raw, reference_lists
+from data_prep import aligned_images, manifest, plan, pool, raw, reference_lists
 from data_prep.archives import Job, Outcome
 from data_prep.raw import RawVideo, Scan
 from mdhr_jax import facs
@@ -125,7 +125,10 @@ def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
 
 def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> int:
     if chosen.raw is None and chosen.lists is None:
-        return _write(au_set, aligned.read_tree(au_set, chosen.aligned), manifest.Left(), chosen.out)
+        planned = plan.read(chosen.aligned) or plan.Plan()
+        planned.check_complete(chosen.aligned)
+        _write(au_set, aligned.read_tree(au_set, chosen.aligned), planned, chosen.out)
+        return 1 if planned.left else 0
     if chosen.raw is not None:
         scan, recipe = read_raw(chosen), options.recipe(chosen)
     else:
@@ -138,46 +141,22 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     if not scan.videos:
         raise ValueError(f"no video can be used:\n  {raw.listed(scan.problems)}")
     out = chosen.aligned or chosen.out / f"{au_set.name}-aligned"
-    job = Job(au_set, out, recipe, chosen.quality, None if recipe is None else chosen.detections)
-    _claim(job)
+    detections = None if recipe is None else chosen.detections
+    job = Job(au_set, out, recipe, chosen.quality, scan.labelling, detections)
+    plan.claim(job, scan)
+    plan.write(out, plan.Plan.of(scan, scan.problems))
     outcomes = _align(job, scan, chosen)
     problems = [*scan.problems, *(o.problem for o in outcomes if o.problem is not None)]
     _report(scan, outcomes, problems)
     if chosen.shard is not None:
         return 1 if problems else 0
-    left: dict[str, list[str]] = {}
-    for problem in problems:
-        left.setdefault(problem.video, []).append(problem.text)
+    planned = plan.Plan.of(scan, problems)
+    plan.write(out, planned)
     usable = {outcome.video for outcome in outcomes if outcome.problem is None}
-    tree = aligned.read_tree(au_set, out, usable)
-    return _write(au_set, tree, manifest.Left(left, scan.notes), chosen.out) or (1 if problems else 0)
-
-
-def _claim(job: Job) -> None:
-    """Makes the folder of the archives and writes the recipe into it.
-
-    Raises:
-        ValueError: it holds faces that were cut out otherwise.
-    """
-    wanted = job.crop_recipe
-    if (job.out / aligned.RECIPE_FILE).exists():
-        found = aligned.read_recipe(job.out)
-        differing = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
-        if differing:
-            raise ValueError(
-                f"{job.out} holds faces that were cut out otherwise ("
-                + "; ".join(
-                    f"{key} is {found.get(key)!r} there, {wanted.get(key)!r} here" for key in differing
-                )
-                + "). Give another folder with --aligned, or delete it to start anew"
-            )
-        return
-    if job.out.exists() and any(job.out.iterdir()):
-        raise ValueError(
-            f"{job.out} is not empty and has no {aligned.RECIPE_FILE}; "
-            "give a folder of its own with --aligned"
-        )
-    aligned.write_recipe(job.out, wanted)
+    if not usable:
+        raise ValueError("none of the videos could be aligned (see above); no data set was written")
+    _write(au_set, aligned.read_tree(au_set, out, usable), planned, chosen.out)
+    return 1 if problems else 0
 
 
 def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:
@@ -216,13 +195,12 @@ def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.Vide
         announce(f"{len(skipped)} video(s) left out:\n  {raw.listed(problems)}")
 
 
-def _write(au_set: facs.AUSet, tree: AlignedTree, left: manifest.Left, out: Path) -> int:
+def _write(au_set: facs.AUSet, tree: AlignedTree, planned: plan.Plan, out: Path) -> None:
     # TensorFlow takes seconds to import; whatever is wrong before this is said without waiting.
     from mdhr_jax.data import builders
 
-    beside = functools.partial(manifest.files_beside, au_set, tree, left)
+    beside = functools.partial(manifest.files_beside, au_set, tree, planned)
     print(builders.write_aligned(au_set, tree, out, beside))
-    return 0
 
 
 def _shard(text: str) -> tuple[int, int]:

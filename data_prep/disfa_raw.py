@@ -103,7 +103,14 @@ def scan(
             bar.update()
     doubtful = {problem.video for problem in problems}
     kept = tuple(video for video in videos if video.name not in doubtful)
-    return Scan(DISFA, kept, tuple(problems), missing_subjects(DISFA, names))
+    return Scan(
+        DISFA,
+        kept,
+        tuple(problems),
+        missing_subjects(DISFA, names),
+        source={"camera": camera},
+        labelling={"present_from_intensity": threshold},
+    )
 
 
 def _is_subject(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 from mdhr_jax.data.records import ClipRecords
 
-_FROM_MANIFEST = ("dropped_frames", "skipped_videos", "notes", "versions")
+_FROM_MANIFEST = ("dropped_frames", "status", "skipped_videos", "notes", "source", "labelling", "versions")
 _TILE = 96
 _EYE_LINE = (255, 210, 0)
 

@@ -6,11 +6,11 @@
 Both depend on the data alone: preparing them again gives the same bytes.
 """
 
-import dataclasses
+import collections
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 import mdhr_jax
 from data_prep import archives, statistics
+from data_prep.plan import Plan
 from mdhr_jax import facs
 from mdhr_jax.data import layout
 from mdhr_jax.data.aligned import AlignedTree, AlignedVideo
@@ -30,33 +31,21 @@ ALIGNMENT_FILE = "alignment.npz"
 _BLOCK = 1 << 20
 
 
-@dataclasses.dataclass(frozen=True)
-class Left:
-    """What is not among the records.
-
-    Attributes:
-        videos: why, by the name of the video.
-        notes: what a user should know about the whole distribution.
-    """
-
-    videos: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    notes: Sequence[str] = ()
-
-
-def files_beside(au_set: facs.AUSet, tree: AlignedTree, left: Left, directory: Path) -> dict[str, bytes]:
+def files_beside(au_set: facs.AUSet, tree: AlignedTree, planned: Plan, directory: Path) -> dict[str, bytes]:
     """The two files, for `mdhr_jax.data.builders.write_aligned`.
 
     Args:
         au_set: the data set.
         tree: what was written.
-        left: what was not.
+        planned: what was to be written, and what was left out.
         directory: of the records.
 
     Raises:
-        ValueError: the alignment of a video cannot be read.
+        ValueError: the alignment of a video cannot be read, or the videos were labelled in different ways.
     """
     records = {video.name: archives.read_record(video.files) for video in tree.videos}
-    manifest = _manifest(au_set, tree, records, left)
+    _check_labelling(records)
+    manifest = _manifest(au_set, tree, records, planned)
     manifest["checksums"] = {
         path.name: _sha256(path) for path in sorted(directory.glob("*.tfrecord*")) if path.is_file()
     }
@@ -72,19 +61,22 @@ def as_video(video: AlignedVideo) -> Video:
 
 
 def _manifest(
-    au_set: facs.AUSet, tree: AlignedTree, records: Mapping[str, AlignmentRecord | None], left: Left
+    au_set: facs.AUSet, tree: AlignedTree, records: Mapping[str, AlignmentRecord | None], planned: Plan
 ) -> dict[str, Any]:
-    videos, totals = {}, {}
+    videos, totals, statuses = {}, {}, collections.Counter()
     for video in tree.videos:
         record = records[video.name]
         dropped = record.dropped() if record is not None else {}
+        found = collections.Counter(record.status if record is not None else ())
+        statuses += found
         videos[video.name] = {
             "subject": video.subject,
             "part": video.part,
             "frames": len(video.labels),
             "gaps": int((np.diff(video.frame_numbers) != 1).sum()),
             "dropped": dropped,
-            "notes": record.provenance["notes"] if record is not None else [],
+            "status": dict(sorted(found.items())),
+            "notes": list(record.notes) if record is not None else [],
         }
         for reason, numbers in dropped.items():
             totals[reason] = totals.get(reason, 0) + len(numbers)
@@ -94,8 +86,11 @@ def _manifest(
         "aus": list(au_set.au_names),
         "frames": sum(video.num_frames for video in listed),
         "dropped_frames": totals,
-        "skipped_videos": {name: list(reasons) for name, reasons in sorted(left.videos.items())},
-        "notes": list(left.notes),
+        "status": dict(sorted(statuses.items())),
+        "skipped_videos": {name: list(reasons) for name, reasons in sorted(planned.left.items())},
+        "notes": list(planned.notes),
+        "source": dict(planned.source),
+        "labelling": dict(planned.labelling),
         "parts": {
             part: statistics.of_videos(au_set, [video for video in listed if video.part == part])
             for part in facs.PARTS
@@ -105,6 +100,20 @@ def _manifest(
         "versions": {"mdhr_jax": mdhr_jax.__version__, "format": layout.FORMAT_VERSION},
         "videos": videos,
     }
+
+
+def _check_labelling(records: Mapping[str, AlignmentRecord | None]) -> None:
+    """Refuses archives whose labels were made in different ways, as by jobs with different options."""
+    ways: dict[str, str] = {}
+    for name, record in records.items():
+        if record is not None:
+            ways.setdefault(json.dumps(record.provenance["labelling"], sort_keys=True), name)
+    if len(ways) > 1:
+        listed = "; ".join(f"{name}: {way}" for way, name in ways.items())
+        raise ValueError(
+            f"the videos were labelled in different ways ({listed}); run again with --raw and one choice, "
+            "which exchanges the labels"
+        )
 
 
 def _alignments(records: Mapping[str, AlignmentRecord | None]) -> bytes:

@@ -103,8 +103,8 @@ def _in_processes(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-class _StoppedError(Exception):
-    """In a worker: the run ends early."""
+class _StoppedError(BaseException):
+    """In a worker: the run ends early. No problem of a video, and so no Exception."""
 
 
 _frames: Any = None

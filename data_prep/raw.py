@@ -6,9 +6,9 @@ can only be seen while decoding is a `FrameError` of `RawVideo.frames`.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Int8, Int32, UInt8
@@ -152,12 +152,17 @@ class Scan:
         videos: those that can be used, by subject and number.
         problems: why others cannot.
         notes: what a user should know about the tree, such as subjects that it lacks.
+        source: which of several recordings was read, such as the camera.
+        labelling: how labels were made of what the distribution holds, such as the intensity from which an
+            AU counts as present.
     """
 
     au_set: facs.AUSet
     videos: tuple[RawVideo, ...]
     problems: tuple[VideoProblem, ...]
     notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    labelling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -183,9 +188,12 @@ class Scan:
 
 
 def listed(problems: Sequence[VideoProblem], most: int = _MOST_LINES) -> str:
-    """Problems as indented lines, of which there are at most so many."""
-    lines = [str(problem) for problem in problems[:most]]
-    lines += [f"and {len(problems) - most} more"] if len(problems) > most else []
+    """Problems as indented lines: the first of every video, and others up to so many lines."""
+    firsts = {problem.video: id(problem) for problem in reversed(problems)}.values()
+    others = [id(problem) for problem in problems if id(problem) not in firsts]
+    shown = {*firsts, *others[: max(0, most - len(firsts))]}
+    lines = [str(problem) for problem in problems if id(problem) in shown]
+    lines += [f"and {len(problems) - len(lines)} more"] if len(problems) > len(lines) else []
     return "\n  ".join(lines)
 
 

@@ -1,7 +1,7 @@
 """How the face of each frame of a video was found and cut out; kept in the video's archive.
 
 alignment.csv     a row a frame of the recording that was asked for, also those without a face
-provenance.json   the files that the frames came from, notes, versions
+provenance.json   recipe, digest of what the frames were made from, how labels were made, notes
 """
 
 import csv
@@ -55,6 +55,11 @@ class AlignmentRecord:
     def cropped(self) -> tuple[bool, ...]:
         """Whether each frame has a crop."""
         return tuple(status in CROPPED for status in self.status)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know about the labels and about the faces of the video."""
+        return (*self.provenance["label_notes"], *self.provenance["notes"])
 
     def dropped(self) -> dict[str, list[int]]:
         """Numbers of the frames without a crop, by reason."""

@@ -6,13 +6,19 @@ another name and renamed when all is in it. Equal content gives equal bytes.
 """
 
 import contextlib
+import glob
 import os
+import time
+import uuid
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 ARCHIVE_SUFFIX = ".zip"
+
+_STALE_SECONDS = 3600.0
+"""Age from which a half-written archive is taken for one that nobody writes any more."""
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that the format knows; a real one would change the bytes from run to run."""
@@ -161,16 +167,31 @@ def write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     Args:
         path: of the archive; its folder must be there.
         files: names and contents, taken one at a time.
+
+    Raises:
+        OSError: the disk is full, or cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        # By a run that was killed; a younger one may still be written by another.
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                left.unlink()
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             _write(file, files)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{path} could not be written ({error.strerror}), and nothing was left there; "
+            "free some space or write elsewhere. What was finished before is kept",
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _write(file: IO[bytes], files: Iterable[tuple[str, bytes]]) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_crops_lie_in_the_canonical_place_and_labels_end_on_their_frames(recordi
     np.testing.assert_allclose(eyes[..., 1], 0.29 * 256, atol=2)
     np.testing.assert_allclose(eyes.mean(1)[:, 0], 128, atol=2)
     assert record.provenance["crop_recipe"] == job.crop_recipe
-    assert any("gap" in note for note in record.provenance["notes"])
+    assert any("gap" in note for note in record.notes)
 
 
 def test_a_finished_archive_is_kept(recording, job):
@@ -181,6 +182,59 @@ def test_short_gaps_are_bridged_and_longer_ones_left_out_and_listed(recording, j
     assert np.isnan(record.matrices[8]).all()
 
 
+def test_nothing_is_smoothed_or_bridged_across_a_jump_of_the_numbers(recording, job):
+    root, _, points = recording
+    video = scanned(root)
+    # The head is elsewhere after the jump from 13 to 20, and no face is found at either end of it.
+    moved = points.copy()
+    moved[6:] += (30, 20)
+    archives.make(job, video, lambda: detector(moved))
+    record = archives.read_record(video_files.ArchiveFiles(job.path(video)))
+    assert record is not None
+    eyes = np.einsum("fij,fpj->fpi", record.matrices[..., :2], moved[:, :2]) + record.matrices[:, None, :, 2]
+    np.testing.assert_allclose(eyes[..., 1], 0.29 * 256, atol=2)
+    assert not any("followed anew" in note for note in record.notes)
+    job.path(video).unlink()
+    outcome = archives.make(job, video, lambda: detector(points, without=(5, 6)))
+    assert outcome.dropped == {"no face": [13, 20]}
+
+
+def test_what_one_video_provokes_does_not_end_the_run(recording, job):
+    root, *_ = recording
+
+    class Failing(prepared.Scripted):
+        def detect(self, frames):
+            raise IndexError("out of the network")
+
+    outcome = archives.make(job, scanned(root), lambda: Failing([]))
+    assert "could not be aligned (IndexError: out of the network)" in str(outcome.problem)
+    assert list(job.out.iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_that_names_the_archive(recording, job):
+    root, _, points = recording
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"F001_T1\.zip could not be written .*nothing was left there"):
+            archives.make(job, scanned(root), lambda: detector(points))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(job.out.iterdir()) == []
+
+
+def test_notes_of_the_labels_change_with_the_labels(recording, job):
+    root, _, points = recording
+    video = scanned(root)
+    archives.make(job, video, lambda: detector(points))
+    other = dataclasses.replace(job, labelling={"present_from_intensity": 3})
+    archives.make(other, dataclasses.replace(video, notes=("labelled anew",)), never)
+    record = archives.read_record(video_files.ArchiveFiles(job.path(video)))
+    assert record is not None
+    assert record.notes == ("labelled anew",)
+    assert record.provenance["labelling"] == {"present_from_intensity": 3}
+
+
 def test_a_video_without_a_face_is_a_problem_and_leaves_nothing(recording, job):
     root, _, points = recording
     outcome = archives.make(job, scanned(root), lambda: detector(points, without=range(18)))
@@ -234,7 +288,7 @@ def test_pictures_aligned_by_others_are_only_resized(recording, tmp_path):
 def test_an_archive_that_cannot_be_written_is_an_error(recording, tmp_path):
     root, _, points = recording
     (tmp_path / "out").write_text("a file in the way")
-    with pytest.raises(OSError, match="F001_T1"):
+    with pytest.raises(OSError, match=r"F001_T1\.zip could not be written"):
         archives.make(Job(facs.BP4D, tmp_path / "out", RECIPE), scanned(root), lambda: detector(points))
     assert Path(tmp_path / "out").read_text() == "a file in the way"
     assert os.listdir(tmp_path) == ["out"]
