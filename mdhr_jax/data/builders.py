@@ -220,7 +220,8 @@ def write_synthetic(out_dir: str | Path, spec: generator.SyntheticSpec, workers:
 def _write(kind: type[ClipsBuilder], config: str | None, source: Source, out_dir: Path) -> Path:
     final = layout.version_dir(out_dir, source.au_set)
     if _is_there(final, source):
-        print(f"{final} holds this data set already; nothing to do")
+        changed = _renew_beside(final, source)
+        print(f"{final} holds this data set already; {f'renewed {changed}' if changed else 'nothing to do'}")
         return final
     for left in sorted(final.parent.glob(f"{_INCOMPLETE}*_{final.name}")):
         logging.warning("%s was left by a run that was killed or still runs; if none runs, delete it", left)
@@ -279,6 +280,23 @@ def _is_there(final: Path, source: Source) -> bool:
             "Delete that folder or write to another data directory"
         )
     return True
+
+
+def _renew_beside(final: Path, source: Source) -> str:
+    """Brings the files beside the records up to date, each atomically; names those that changed."""
+    changed = []
+    for name, content in source.beside(final).items():
+        path = final / name
+        if path.is_file() and path.read_bytes() == content:
+            continue
+        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        changed.append(name)
+    return ", ".join(changed)
 
 
 def hide_accelerators() -> None:

@@ -199,6 +199,12 @@ def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, ca
     capfd.readouterr()
     assert set(manifest["videos"]) == {"F001_T1", "F007_T8"}
     assert [path.name for path in out.rglob("*.tmp")] == []
+    # Another reason for the same records: the manifest follows, the records stay.
+    records_before = {name: data for name, data in written(out).items() if name != "manifest.json"}
+    spoilt.write_bytes(b"")
+    assert run(root, out) == 1
+    assert "renewed manifest.json" in capfd.readouterr().out
+    assert {name: data for name, data in written(out).items() if name != "manifest.json"} == records_before
     # What was mended later is taken in; the data set that is there is not touched.
     shutil.copy(raw_bp4d[0] / "raw/AUCoding/AU_OCC/M011_T1.csv", root / "raw/AUCoding/AU_OCC")
     before = written(out)
