@@ -36,6 +36,21 @@ def test_videos_come_part_by_part_in_the_order_of_the_folds(aligned_tree):
     assert tree.crop_recipe == {"name": "canonical", "eye_height": 0.29}
 
 
+def test_the_subject_of_a_video_can_be_said(tree):
+    (tree / "F001_T1").rename(tree / "clip1")
+    with pytest.raises(ValueError, match="BP4D has no subject 'clip1'"):
+        aligned.read_tree(facs.BP4D, tree)
+    (video,) = aligned.read_tree(facs.BP4D, tree, subjects={"clip1": "M011", "clip2": "F001"}).videos
+    assert (video.name, video.subject, video.part) == ("clip1", "M011", "part2")
+    with pytest.raises(ValueError, match="BP4D has no subject 'X001'"):
+        aligned.read_tree(facs.BP4D, tree, subjects={"clip1": "X001"})
+
+
+def test_videos_whose_subject_is_not_said_are_named_after_it(tree):
+    (video,) = aligned.read_tree(facs.BP4D, tree, subjects={"clip1": "M011"}).videos
+    assert (video.subject, video.part) == ("F001", "part1")
+
+
 def test_columns_in_any_order_more_aus_and_both_spellings_of_unknown(tree):
     def change(rows):
         names = ["AU45", *reversed(facs.BP4D.au_names)]
