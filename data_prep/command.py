@@ -149,7 +149,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     for problem in problems:
         left.setdefault(problem.video, []).append(problem.text)
     usable = {outcome.video for outcome in outcomes if outcome.problem is None}
-    tree = aligned.read_tree(au_set, out, usable)
+    tree = aligned.read_tree(au_set, out, usable, {video.name: video.subject for video in scan.videos})
     return _write(au_set, tree, manifest.Left(left, scan.notes), chosen.out) or (1 if problems else 0)
 
 
