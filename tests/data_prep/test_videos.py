@@ -78,6 +78,22 @@ def test_subjects_and_parts_from_a_file(recordings, tmp_path):
     assert au_set.aus == facs.DISFA.aus
 
 
+def test_videos_that_are_not_named_after_their_subject(recordings, tmp_path, monkeypatch):
+    # `data_prep.command` says the subjects when it calls `aligned.read_tree`.
+    monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
+    (tmp_path / "raw").mkdir()
+    shutil.copy(recordings / "raw/anna_2.avi", tmp_path / "raw/clip1.avi")
+    (tmp_path / "found").mkdir()
+    shutil.copy(recordings / "found/anna_2.csv", tmp_path / "found/clip1.csv")
+    (tmp_path / "subjects.csv").write_text("video,subject,part\nclip1,anna,part2\n")
+    named = {"raw": "raw", "subjects": "subjects.csv", "detections": "found", "out": "out"}
+    arguments = [text for option, path in named.items() for text in (f"--{option}", str(tmp_path / path))]
+    assert videos.main([*arguments, "--name", "mine"]) == 0
+    own_sets.register(tmp_path / "out", "mine")
+    (video,) = records.open_dataset(tmp_path / "out", facs.get("mine"), ("part2",)).videos
+    assert (video.name, video.subject) == ("clip1", "anna")
+
+
 WRONG_SUBJECTS = {
     "columns": ("video,person\n", r"lacks the column\(s\) subject"),
     "a video not named": ("video,subject\nanna_1,A\n", "does not name the video"),
