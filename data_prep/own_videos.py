@@ -82,22 +82,30 @@ def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
     names = list(_files(videos))
     if subjects is None:
         return {name: Person(name.split("_")[0]) for name in names}
-    with subjects.open(newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        rows, columns = list(table), table.fieldnames or []
+    try:
+        with subjects.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, restval="")
+            # Empty lines are no rows.
+            rows, columns = [(table.line_num, row) for row in table], table.fieldnames or []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{subjects} cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
     missing = [column for column in ("video", "subject") if column not in columns]
     if missing:
         raise ValueError(f"{subjects} lacks the column(s) {', '.join(missing)}; found {', '.join(columns)}")
     persons: dict[str, Person] = {}
-    for line, row in enumerate(rows, start=2):
-        name, part = row["video"].strip(), (row.get("part") or "").strip() or None
-        if part is not None and part not in facs.PARTS:
+    for line, row in rows:
+        name, subject, part = (row.get(column, "").strip() for column in ("video", "subject", "part"))
+        if not name or not subject:
+            raise ValueError(
+                f"{subjects}, line {line}: found video {name!r} and subject {subject!r}; give both"
+            )
+        if part and part not in facs.PARTS:
             raise ValueError(
                 f"{subjects}, line {line}: part {part!r}, expected one of {', '.join(facs.PARTS)}"
             )
         if name in persons:
             raise ValueError(f"{subjects}, line {line}: {name} is there a second time")
-        persons[name] = Person(row["subject"].strip(), part)
+        persons[name] = Person(subject, part or None)
     without = [name for name in names if name not in persons]
     if without:
         raise ValueError(f"{subjects} does not name the video(s) {', '.join(without[:_MOST_OF_A_KIND])}")

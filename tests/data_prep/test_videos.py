@@ -98,6 +98,9 @@ WRONG_SUBJECTS = {
     "columns": ("video,person\n", r"lacks the column\(s\) subject"),
     "a video not named": ("video,subject\nanna_1,A\n", "does not name the video"),
     "twice": ("video,subject\nanna_1,A\nanna_1,A\n", "line 3: anna_1 is there a second time"),
+    "a short row": ("video,subject\n\nclip1\n", "csv, line 3: found video 'clip1' and subject ''; give both"),
+    "no video": ("video,subject\n,A\n", "line 2: found video '' and subject 'A'; give both"),
+    "no CSV": ('video,subject\n"' + "x" * 200_000, r"subjects.csv cannot be read as CSV \(field larger"),
     "no such part": ("video,subject,part\nanna_1,A,part9\n", "line 2: part 'part9', expected one of part1"),
 }
 
@@ -107,6 +110,12 @@ def test_a_file_of_subjects_that_does_not_fit(recordings, tmp_path, case):
     text, message = WRONG_SUBJECTS[case]
     (tmp_path / "subjects.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
+        own_videos.read_persons(recordings / "raw", tmp_path / "subjects.csv")
+
+
+def test_a_file_of_subjects_that_is_no_text(recordings, tmp_path):
+    (tmp_path / "subjects.csv").write_bytes(b"video,subject\nanna_1,J\xf6rg\n")
+    with pytest.raises(ValueError, match=r"subjects.csv cannot be read as CSV .*save it as CSV in UTF-8"):
         own_videos.read_persons(recordings / "raw", tmp_path / "subjects.csv")
 
 
