@@ -23,6 +23,7 @@ from data_prep import raw_folders, video_file
 from data_prep.raw import FrameError, FrameSource, ImageFiles, RawVideo, Scan, VideoProblem
 from data_prep.video_file import VideoFrames
 from mdhr_jax import facs
+from mdhr_jax.data.aligned import is_frame_number
 from mdhr_jax.facs import AUSet
 from mdhr_jax.progress import Progress
 
@@ -215,10 +216,12 @@ def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             continue
         match = re.search(r"(\d+)$", path.stem)
-        if match is None:
-            problems.append(
-                VideoProblem(name, path, "the name of the picture does not end with a frame number")
+        if match is None or not is_frame_number(match[1]):
+            text = (
+                "the name of the picture does not end with a frame number of at most 9 digits; "
+                "number the pictures: 1.jpg, 2.jpg, ..."
             )
+            problems.append(VideoProblem(name, path, text))
         elif int(match[1]) in found:
             problems.append(VideoProblem(name, path, f"is the same frame as {found[int(match[1])].name}"))
         else:
@@ -251,10 +254,9 @@ def _labels(
             continue
         cells = row + [""] * (len(header) - len(row))
         number = cells[header.index("frame")]
-        if not number.isdecimal() or int(number) in labels:
-            problems.append(
-                VideoProblem(name, table, f"{number!r} is not a frame number of its own", line=line)
-            )
+        if not is_frame_number(number) or int(number) in labels:
+            text = f"{number!r} is not a frame number of its own, at most 9 digits"
+            problems.append(VideoProblem(name, table, text, line=line))
             continue
         values = [cells[column_of[au]] if au in column_of else "" for au in au_set.aus]
         bad = [value for value in values if value not in _VALUES]

@@ -39,6 +39,7 @@ FRAMES_FOLDER = "frames"
 JPEG_QUALITY = 95
 
 _MOST_PROBLEMS = 20
+_MOST_DIGITS = 9
 _LABEL_VALUES = {"0": 0, "1": 1, "9": facs.UNKNOWN, "-1": facs.UNKNOWN}
 
 
@@ -215,6 +216,11 @@ def write_video(
     (root / name / LABELS_FILE).write_bytes(encode_labels(numbers, labels, aus))
 
 
+def is_frame_number(text: str) -> bool:
+    """Whether a text is a frame number: digits, of which at most 9 count, so that 32 bits hold it."""
+    return text.isdecimal() and len(text.lstrip("0")) <= _MOST_DIGITS
+
+
 def frame_name(number: int) -> str:
     """Name of a frame's JPEG in a video."""
     return f"{FRAMES_FOLDER}/{number}.jpg"
@@ -352,7 +358,12 @@ def _read_labels(
             problems.add(path, f"line {line} has {len(row)} columns, the header {len(header)}")
             continue
         number, *values = (row[column] for column in columns)
-        if not number.isdecimal() or int(number) in seen:
+        if not is_frame_number(number):
+            problems.add(
+                path, f"line {line}: {number!r} is not a frame number, expected at most {_MOST_DIGITS} digits"
+            )
+            continue
+        if int(number) in seen:
             problems.add(path, f"line {line}: {number!r} is not a frame number of its own")
             continue
         bad = [value for value in values if value not in _LABEL_VALUES]

@@ -77,6 +77,13 @@ def test_frames_are_matched_by_number_and_unlabelled_ones_left_out(tree):
     assert video.frames == ("frames/0009.jpg", "frames/10.jpg")
 
 
+def test_the_largest_frame_number(tree):
+    (tree / "F001_T1/frames/10.jpg").rename(tree / "F001_T1/frames/999999999.jpg")
+    rewrite(tree / "F001_T1/labels.csv", lambda rows: rows[2].__setitem__(0, "000999999999"))
+    (video,) = aligned.read_tree(facs.BP4D, tree).videos
+    np.testing.assert_array_equal(video.frame_numbers, [9, 999_999_999])
+
+
 SPOILT = {
     "no such AU": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[0].__setitem__(3, "AU99")),
@@ -93,6 +100,14 @@ SPOILT = {
     "frame twice": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows.append(rows[1])),
         "labels.csv: line 4: '9'",
+    ),
+    "no frame number": (
+        lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].__setitem__(0, "x")),
+        "labels.csv: line 2: 'x' is not a frame number, expected at most 9 digits",
+    ),
+    "time as frame number": (
+        lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].__setitem__(0, "1706700000123")),
+        "labels.csv: line 2: '1706700000123' is not a frame number, expected at most 9 digits",
     ),
     "short row": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].pop()),

@@ -131,6 +131,10 @@ def test_names_and_parts_that_cannot_be():
 WRONG_LABELS = {
     "no frame column": ("AU1\n1\n", "line 1: the header must have the column frame once, found AU1"),
     "not a number": ("frame,AU1\nx,1\n", "line 2: 'x' is not a frame number of its own"),
+    "a time": (
+        "frame,AU1\n1706700000123,1\n",
+        "csv, line 2: '1706700000123' is not a frame number of its own, at most 9 digits",
+    ),
     "twice": ("frame,AU1\n1,1\n1,1\n", "line 3: '1' is not a frame number of its own"),
     "strange label": ("frame,AU1\n1,2\n", "line 2: label '2', expected 0, 1, or 9 or -1"),
     "beyond the video": ("frame,AU1\n9,1\n10,1\n", "frames 10 have labels, but .* has only 9 frames"),
@@ -150,6 +154,28 @@ def test_labels_that_do_not_fit(recordings, tmp_path, case):
     (problem,) = scan.problems
     assert problem.video == "anna_2"
     assert re.search(message, str(problem)), str(problem)
+
+
+def scan_of_pictures(folder, *names):
+    """What is found in a folder with one video, of grey pictures with these names."""
+    (folder / "clip1").mkdir()
+    for name in names:
+        Image.new("RGB", (32, 24)).save(folder / "clip1" / name)
+    persons = own_videos.read_persons(folder, None)
+    return own_videos.scan(folder, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
+
+
+def test_pictures_that_are_not_numbered(tmp_path):
+    scan = scan_of_pictures(tmp_path, "1706700000123.jpg", "00000000000007.jpg", "front.jpg")
+    assert not scan.videos
+    assert [problem.file.name for problem in scan.problems] == ["1706700000123.jpg", "front.jpg"]
+    message = r"clip1: .*does not end with a frame number of at most 9 digits; number the pictures: 1.jpg"
+    assert all(re.match(message, str(problem)) for problem in scan.problems)
+
+
+def test_the_largest_number_of_a_picture(tmp_path):
+    (video,) = scan_of_pictures(tmp_path, "999999999.jpg", "at_00000000000007.jpg").videos
+    assert video.frame_numbers.tolist() == [7, 999_999_999]
 
 
 def test_folders_without_videos(tmp_path):
