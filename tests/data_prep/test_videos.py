@@ -69,6 +69,26 @@ def test_labels_subjects_and_an_au_set_of_ones_own(recordings, tmp_path, capfd, 
     assert layout.read_metadata(tmp_path / "mine/1.0.0")["au_set"] == "mine"
 
 
+def test_help_needs_nothing_else(capsys):
+    with pytest.raises(SystemExit) as left:
+        videos.main(["--help"])
+    assert left.value.code == 0
+    told = capsys.readouterr()
+    assert not told.err
+    for option in ("--name", "--raw", "--out", "--subjects", "--shard"):
+        assert option in told.out
+
+
+@pytest.mark.parametrize("missing", ["--raw", "--name", "--out"])
+def test_what_must_be_given(missing, tmp_path, capsys):
+    given = {"--raw": str(tmp_path), "--name": "mine", "--out": str(tmp_path / "out")}
+    del given[missing]
+    with pytest.raises(SystemExit) as left:
+        videos.main([text for pair in given.items() for text in pair])
+    assert left.value.code == 2
+    assert f"the following arguments are required: {missing}" in capsys.readouterr().err
+
+
 def test_subjects_and_parts_from_a_file(recordings, tmp_path):
     table = tmp_path / "subjects.csv"
     table.write_text("video,subject,part\nanna_1,A,part3\nanna_2,A,part3\nbert_1,B,\n")
