@@ -244,7 +244,16 @@ def _labels(
         text = f"the header must have the column frame once, found {','.join(header)}"
         problems.append(VideoProblem(name, table, text, line=1))
         return none
-    column_of = {int(m[1]): i for i, cell in enumerate(header) if (m := _AU_COLUMN.fullmatch(cell))}
+    column_of: dict[int, int] = {}
+    for i, cell in enumerate(header):
+        if (match := _AU_COLUMN.fullmatch(cell)) is None:
+            continue
+        first = column_of.setdefault(int(match[1]), i)
+        if first != i:
+            text = f"the columns {header[first]} and {cell} are both AU{int(match[1])}; leave one"
+            problems.append(VideoProblem(name, table, text, line=1))
+    if problems:
+        return none
     absent = [f"AU{au}" for au in au_set.aus if au not in column_of]
     if absent:
         notes.append(f"{table.name} has no {', '.join(absent)}; unknown")
@@ -252,18 +261,19 @@ def _labels(
     for line, row in enumerate(rows[1:], start=2):
         if not any(row):
             continue
-        cells = row + [""] * (len(header) - len(row))
-        number = cells[header.index("frame")]
+        if len(row) != len(header):
+            text = f"has {len(row)} columns, the header {len(header)}; an unknown label is an empty column"
+            problems.append(VideoProblem(name, table, text, line=line))
+            continue
+        number = row[header.index("frame")]
         if not is_frame_number(number) or int(number) in labels:
             text = f"{number!r} is not a frame number of its own, at most 9 digits"
             problems.append(VideoProblem(name, table, text, line=line))
             continue
-        values = [cells[column_of[au]] if au in column_of else "" for au in au_set.aus]
+        values = [row[column_of[au]] if au in column_of else "" for au in au_set.aus]
         bad = [value for value in values if value not in _VALUES]
-        if bad or len(row) > len(header):
-            text = (
-                f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown" if bad else "has too many columns"
-            )
+        if bad:
+            text = f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown"
             problems.append(VideoProblem(name, table, text, line=line))
             continue
         labels[int(number)] = [_VALUES[value] for value in values]
