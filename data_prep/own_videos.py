@@ -116,6 +116,8 @@ def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
 def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str, Person]) -> Scan:
     """Reads all labels and the lengths of all videos.
 
+    A video is decoded for its length only if its encoded frames do not tell (`video_file.VideoLength`).
+
     Args:
         videos: folder of the videos.
         labels: folder of the labels; None if there are none.
@@ -181,8 +183,9 @@ def _read(
     else:
         pictures = {}
         try:
-            # Of some formats not every encoded frame is shown.
-            length = video_file.length(path, decode=True)
+            length = video_file.length(path)
+            if not length.certain:
+                length = video_file.length(path, decode=True)
         except FrameError as error:
             return [VideoProblem.of_frame(name, error)]
         if length.damage or not length.found:
@@ -245,6 +248,7 @@ def _labels(
         problems.append(VideoProblem(name, table, text, line=1))
         return none
     column_of: dict[int, int] = {}
+    before = len(problems)
     for i, cell in enumerate(header):
         if (match := _AU_COLUMN.fullmatch(cell)) is None:
             continue
@@ -252,7 +256,7 @@ def _labels(
         if first != i:
             text = f"the columns {header[first]} and {cell} are both AU{int(match[1])}; leave one"
             problems.append(VideoProblem(name, table, text, line=1))
-    if problems:
+    if len(problems) > before:
         return none
     absent = [f"AU{au}" for au in au_set.aus if au not in column_of]
     if absent:

@@ -3,11 +3,12 @@
 import re
 import shutil
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import inspect, own_videos, videos
+from data_prep import inspect, own_videos, video_file, videos
 from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 
@@ -199,6 +200,99 @@ def test_pictures_that_are_not_numbered(tmp_path):
 def test_the_largest_number_of_a_picture(tmp_path):
     (video,) = scan_of_pictures(tmp_path, "999999999.jpg", "at_00000000000007.jpg").videos
     assert video.frame_numbers.tolist() == [7, 999_999_999]
+
+
+def write_video(path, codec, count=24, **options):
+    """A video of frames that say their numbers, from 1."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(1, count + 1):
+            picture = av.VideoFrame.from_ndarray(raw_trees.frame(number, SIZE), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def begin_later(path, frames):
+    """Makes the edit list of an MP4 file begin so many frames later; all stay in the file."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        ticks = round(frames / (stream.average_rate * stream.time_base))
+    data = bytearray(path.read_bytes())
+    # Version and flags, number of edits, duration and beginning of the first.
+    place = data.index(b"elst") + 16
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4]) + ticks).to_bytes(4)
+    path.write_bytes(data)
+
+
+def cut(path, to, packets):
+    """Copies a video without its first packets, as programs cut that do not encode anew."""
+    with av.open(str(path)) as source, av.open(str(to), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in [p for p in source.demux(video=0) if p.size][packets:]:
+            packet.stream = stream
+            target.mux(packet)
+    return to
+
+
+def numbers_shown(path, count):
+    frames = video_file.VideoFrames(path)(np.arange(1, count + 1, dtype=np.int32), 1)
+    return [raw_trees.read_number(frame) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("x.mp4", "libx264"), ("x.mkv", "libx264"), ("x.mov", "mjpeg"), ("x.avi", "mjpeg")]
+)
+def test_a_video_is_not_decoded_for_its_length(tmp_path, monkeypatch, name, codec):
+    path = write_video(tmp_path / name, codec, bf="2" if codec == "libx264" else "0")
+    assert numbers_shown(path, 24) == list(range(1, 25))
+    monkeypatch.setattr(video_file, "_decode", lambda file: pytest.fail(f"{file} was decoded"))
+    persons = own_videos.read_persons(tmp_path, None)
+    scan = own_videos.scan(tmp_path, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
+    assert scan.videos[0].frame_numbers.tolist() == list(range(1, 25))
+    assert scan.videos[0].fps == 25
+
+
+def test_frames_before_an_edit_list_are_not_counted(tmp_path):
+    path = write_video(tmp_path / "x.mp4", "libx264", bf="2")
+    begin_later(path, 5)
+    length = video_file.length(path)
+    assert (length.announced, length.found, length.certain) == (24, 19, True)
+    assert video_file.length(path, decode=True).found == 19
+    assert numbers_shown(path, 19) == list(range(6, 25))
+    with pytest.raises(ValueError, match="frame 20: the video has only 19 frames. Copy .* or encode it anew"):
+        numbers_shown(path, 20)
+
+
+def test_a_video_that_was_cut_is_decoded_for_its_length(tmp_path):
+    # Two B frames after the first key frame belong before it, and refer to a frame that is cut off.
+    whole = write_video(tmp_path / "whole.mkv", "mpeg2video", g="12", bf="2")
+    with av.open(str(whole)) as container:
+        keys = [i for i, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
+    (tmp_path / "raw").mkdir()
+    path = cut(whole, tmp_path / "raw/x.mkv", keys[1])
+    counted, shown = video_file.length(path), video_file.length(path, decode=True)
+    assert (counted.found - shown.found, counted.certain, shown.certain) == (2, False, True)
+    persons = own_videos.read_persons(tmp_path / "raw", None)
+    au_set = own_videos.make_set("mine", facs.BP4D, persons)
+    (video,) = own_videos.scan(tmp_path / "raw", None, au_set, persons).videos
+    assert video.num_frames == shown.found
+    assert numbers_shown(path, shown.found)[-1] == 24
+
+
+@pytest.mark.parametrize("packets", [0, 3])
+def test_leading_frames_make_a_length_uncertain(tmp_path, monkeypatch, packets):
+    # As of H.264 and H.265, of which there is no encoder everywhere that leaves groups of pictures open.
+    monkeypatch.setattr(video_file, "_ALL_SHOWN", frozenset({"mpeg2video"}))
+    whole = write_video(tmp_path / "whole.mkv", "mpeg2video", g="12", bf="2")
+    assert video_file.length(whole).certain
+    with av.open(str(whole)) as container:
+        keys = [i for i, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
+    assert not video_file.length(cut(whole, tmp_path / "cut.mkv", keys[1])).certain
+    # Without any key frame at its start.
+    assert video_file.length(cut(whole, tmp_path / "late.mkv", packets)).certain == (packets == 0)
 
 
 def test_folders_without_videos(tmp_path):
