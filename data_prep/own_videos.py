@@ -189,7 +189,8 @@ def _read(
         except FrameError as error:
             return [VideoProblem.of_frame(name, error)]
         if length.damage or not length.found:
-            return [VideoProblem(name, path, length.damage or "holds no frame")]
+            damage = f"is damaged: {length.damage}" if length.damage else "holds no frame that can be shown"
+            return [VideoProblem(name, path, f"{damage}. {video_file.MEND}, or take it out of the folder")]
         fps = length.fps or fps
         available = np.arange(1, length.found + 1, dtype=np.int32)
     notes: list[str] = []
@@ -198,14 +199,17 @@ def _read(
         beyond = np.setdiff1d(numbers, available)
         if len(beyond):
             shown = ", ".join(map(str, beyond[:_MOST_OF_A_KIND].tolist()))
-            text = f"frames {shown} have labels, but {path} has only {len(available)} frames"
+            text = f"frames {shown} have labels, but {path} has only {len(available)} frames; " + (
+                "delete these rows, or give the video that the labels belong to"
+            )
             problems.append(VideoProblem(name, table, text))
     else:
         numbers, labels = available, np.full((len(available), au_set.num_aus), facs.UNKNOWN, np.int8)
         if table is not None:
             notes.append(f"there is no {table}; all its labels are unknown")
     if not len(numbers) and not problems:
-        problems.append(VideoProblem(name, path if table is None else table, "there are no frames to use"))
+        text = "there are no frames to use; list frames, or delete the file to use all without labels"
+        problems.append(VideoProblem(name, table or path, text))
     if problems:
         return problems[:_MOST_OF_A_KIND]
     source = ImageFiles(tuple(pictures[n] for n in numbers.tolist())) if path.is_dir() else VideoFrames(path)

@@ -17,7 +17,8 @@ _WHOLE_FRAMES = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 # Codecs whose every packet is one shown frame. MPEG-4 and WMV may encode that nothing changes, MPEG-2 may
 # come in fields, VP8 has frames that others refer to and nobody sees.
 _ALL_SHOWN = frozenset({"av1", "h264", "hevc", "mjpeg", "vp9"})
-_MEND = "Copy the video anew from where it comes from"
+MEND = "Copy the video anew from where it comes from"
+"""What a user can do about a damaged video."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,9 @@ class VideoFrames:
             if number is None:
                 return
         if number is not None:
-            raise FrameError(self.file, number, f"the video has only {read} frames. {_MEND}, or encode it anew")
+            raise FrameError(
+                self.file, number, f"the video has only {read} frames. {MEND}, or encode it anew"
+            )
 
 
 def require_av() -> ModuleType:
@@ -105,7 +108,7 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
             announced, fps = stream.frames, float(stream.average_rate or 0.0)
             found, damage, certain = _count_packets(container, announced)
     except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(file, None, _unreadable(error)) from error
+        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
     if decode:
         try:
             found = sum(1 for _ in _decode(file))
@@ -181,12 +184,12 @@ def _decode(file: Path) -> Iterator[Any]:
 
 
 def _read_before(frames: int) -> str:
-    return f"frames read before it: {frames}. {_MEND}"
+    return f"frames read before it: {frames}. {MEND}"
 
 
 def _video_stream(container: Any, file: Path) -> Any:
     if not container.streams.video:
-        raise FrameError(file, None, "holds no video")
+        raise FrameError(file, None, f"holds no video. {MEND}, or take it out of the folder")
     return container.streams.video[0]
 
 

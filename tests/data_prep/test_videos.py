@@ -159,10 +159,16 @@ WRONG_LABELS = {
     "twice": ("frame,AU1\n1,1\n1,1\n", "line 3: '1' is not a frame number of its own"),
     "cut off": ("frame,AU1,AU2\n1,1,1\n2,0", "line 3: has 2 columns, the header 3; an unknown label is an"),
     "too long": ("frame,AU1\n1,1,1\n", "line 2: has 3 columns, the header 2"),
-    "an AU twice": ("frame,AU1,AU01_c\n1,1,1\n", "line 1: the columns AU1 and AU01_c are both AU1; leave one"),
+    "an AU twice": (
+        "frame,AU1,AU01_c\n1,1,1\n",
+        "the columns AU1 and AU01_c are both AU1; leave one",
+    ),
     "strange label": ("frame,AU1\n1,2\n", "line 2: label '2', expected 0, 1, or 9 or -1"),
-    "beyond the video": ("frame,AU1\n9,1\n10,1\n", "frames 10 have labels, but .* has only 9 frames"),
-    "nothing": ("frame,AU1\n", "there are no frames to use"),
+    "beyond the video": (
+        "frame,AU1\n9,1\n10,1\n",
+        "10 have labels, but .* has only 9 frames; delete these",
+    ),
+    "nothing": ("frame,AU1\n", "there are no frames to use; list frames, or delete the file"),
 }
 
 
@@ -203,8 +209,10 @@ def test_the_largest_number_of_a_picture(tmp_path):
 
 
 def write_video(path, codec, count=24, **options):
-    """A video of frames that say their numbers, from 1."""
-    with av.open(str(path), "w") as container:
+    """A video of frames that say their numbers, from 1; of an MP4 file the pictures come last."""
+    with av.open(
+        str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    ) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -262,7 +270,9 @@ def test_frames_before_an_edit_list_are_not_counted(tmp_path):
     assert (length.announced, length.found, length.certain) == (24, 19, True)
     assert video_file.length(path, decode=True).found == 19
     assert numbers_shown(path, 19) == list(range(6, 25))
-    with pytest.raises(ValueError, match="frame 20: the video has only 19 frames. Copy .* or encode it anew"):
+    with pytest.raises(
+        ValueError, match=r"frame 20: the video has only 19 frames\. Copy .* or encode it anew"
+    ):
         numbers_shown(path, 20)
 
 
@@ -293,6 +303,41 @@ def test_leading_frames_make_a_length_uncertain(tmp_path, monkeypatch, packets):
     assert not video_file.length(cut(whole, tmp_path / "cut.mkv", keys[1])).certain
     # Without any key frame at its start.
     assert video_file.length(cut(whole, tmp_path / "late.mkv", packets)).certain == (packets == 0)
+
+
+def write_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 8000
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+
+
+BROKEN_VIDEOS = {
+    "no video at all": (lambda p: p.write_bytes(b"text"), r"cannot be read as a video \(.*\)"),
+    "only sound": (write_sound, "holds no video"),
+    "nothing is shown": (
+        lambda p: begin_later(write_video(p, "libx264", bf="2"), 500),
+        "holds no frame that can be shown",
+    ),
+    "cut off": (
+        lambda p: p.write_bytes(write_video(p, "libx264").read_bytes()[:-900]),
+        r"is damaged: frame \d+ is not complete",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_VIDEOS)
+def test_a_broken_video_is_told_with_what_to_do(tmp_path, case):
+    spoil, message = BROKEN_VIDEOS[case]
+    spoil(tmp_path / "x.mp4")
+    persons = own_videos.read_persons(tmp_path, None)
+    scan = own_videos.scan(tmp_path, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
+    assert not scan.videos
+    (problem,) = scan.problems
+    remedy = r"\. Copy the video anew from where it comes from"
+    assert re.match(rf"x: .*x\.mp4: {message}{remedy}", str(problem)), str(problem)
 
 
 def test_folders_without_videos(tmp_path):
