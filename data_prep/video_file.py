@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from data_prep.raw import Frame, FrameError, shrunk
+from mdhr_jax.faces.media import upright
 
 _CHUNK_HEAD = 8
 # Containers whose packets are whole frames; in MPEG streams they may be fields.
@@ -56,14 +57,14 @@ class VideoFrames:
         return (self.file,)
 
     def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
-        """Decodes the file from its start up to the last number; see `raw.RawVideo.frames`."""
+        """Decodes the file from its start up to the last number, upright; see `raw.RawVideo.frames`."""
         wanted = iter(numbers.tolist())
         number = next(wanted, None)
         read = 0
         for read, picture in enumerate(_decode(self.file), start=1):
             if read != number:
                 continue
-            yield shrunk(picture.to_ndarray(format="rgb24"), reduce)
+            yield shrunk(upright(picture), reduce)
             number = next(wanted, None)
             if number is None:
                 return
