@@ -155,7 +155,8 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     usable = {outcome.video for outcome in outcomes if outcome.problem is None}
     if not usable:
         raise ValueError("none of the videos could be aligned (see above); no data set was written")
-    _write(au_set, aligned.read_tree(au_set, out, usable), planned, chosen.out)
+    subjects = {video.name: video.subject for video in scan.videos}
+    _write(au_set, aligned.read_tree(au_set, out, usable, subjects), planned, chosen.out)
     return 1 if problems else 0
 
 

@@ -23,6 +23,7 @@ from data_prep import raw_folders, video_file
 from data_prep.raw import FrameError, FrameSource, ImageFiles, RawVideo, Scan, VideoProblem
 from data_prep.video_file import VideoFrames
 from mdhr_jax import facs
+from mdhr_jax.data.aligned import is_frame_number
 from mdhr_jax.facs import AUSet
 from mdhr_jax.progress import Progress
 
@@ -82,22 +83,30 @@ def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
     names = list(_files(videos))
     if subjects is None:
         return {name: Person(name.split("_")[0]) for name in names}
-    with subjects.open(newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        rows, columns = list(table), table.fieldnames or []
+    try:
+        with subjects.open(newline="", encoding="utf-8-sig") as file:
+            table = csv.DictReader(file, restval="")
+            # Empty lines are no rows.
+            rows, columns = [(table.line_num, row) for row in table], table.fieldnames or []
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{subjects} cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
     missing = [column for column in ("video", "subject") if column not in columns]
     if missing:
         raise ValueError(f"{subjects} lacks the column(s) {', '.join(missing)}; found {', '.join(columns)}")
     persons: dict[str, Person] = {}
-    for line, row in enumerate(rows, start=2):
-        name, part = row["video"].strip(), (row.get("part") or "").strip() or None
-        if part is not None and part not in facs.PARTS:
+    for line, row in rows:
+        name, subject, part = (row.get(column, "").strip() for column in ("video", "subject", "part"))
+        if not name or not subject:
+            raise ValueError(
+                f"{subjects}, line {line}: found video {name!r} and subject {subject!r}; give both"
+            )
+        if part and part not in facs.PARTS:
             raise ValueError(
                 f"{subjects}, line {line}: part {part!r}, expected one of {', '.join(facs.PARTS)}"
             )
         if name in persons:
             raise ValueError(f"{subjects}, line {line}: {name} is there a second time")
-        persons[name] = Person(row["subject"].strip(), part)
+        persons[name] = Person(subject, part or None)
     without = [name for name in names if name not in persons]
     if without:
         raise ValueError(f"{subjects} does not name the video(s) {', '.join(without[:_MOST_OF_A_KIND])}")
@@ -106,6 +115,8 @@ def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
 
 def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str, Person]) -> Scan:
     """Reads all labels and the lengths of all videos.
+
+    A video is decoded for its length only if its encoded frames do not tell (`video_file.VideoLength`).
 
     Args:
         videos: folder of the videos.
@@ -172,12 +183,14 @@ def _read(
     else:
         pictures = {}
         try:
-            # Of some formats not every encoded frame is shown.
-            length = video_file.length(path, decode=True)
+            length = video_file.length(path)
+            if not length.certain:
+                length = video_file.length(path, decode=True)
         except FrameError as error:
             return [VideoProblem.of_frame(name, error)]
         if length.damage or not length.found:
-            return [VideoProblem(name, path, length.damage or "holds no frame")]
+            damage = f"is damaged: {length.damage}" if length.damage else "holds no frame that can be shown"
+            return [VideoProblem(name, path, f"{damage}. {video_file.MEND}, or take it out of the folder")]
         fps = length.fps or fps
         available = np.arange(1, length.found + 1, dtype=np.int32)
     notes: list[str] = []
@@ -186,14 +199,17 @@ def _read(
         beyond = np.setdiff1d(numbers, available)
         if len(beyond):
             shown = ", ".join(map(str, beyond[:_MOST_OF_A_KIND].tolist()))
-            text = f"frames {shown} have labels, but {path} has only {len(available)} frames"
+            text = f"frames {shown} have labels, but {path} has only {len(available)} frames; " + (
+                "delete these rows, or give the video that the labels belong to"
+            )
             problems.append(VideoProblem(name, table, text))
     else:
         numbers, labels = available, np.full((len(available), au_set.num_aus), facs.UNKNOWN, np.int8)
         if table is not None:
             notes.append(f"there is no {table}; all its labels are unknown")
     if not len(numbers) and not problems:
-        problems.append(VideoProblem(name, path if table is None else table, "there are no frames to use"))
+        text = "there are no frames to use; list frames, or delete the file to use all without labels"
+        problems.append(VideoProblem(name, table or path, text))
     if problems:
         return problems[:_MOST_OF_A_KIND]
     source = ImageFiles(tuple(pictures[n] for n in numbers.tolist())) if path.is_dir() else VideoFrames(path)
@@ -207,10 +223,12 @@ def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             continue
         match = re.search(r"(\d+)$", path.stem)
-        if match is None:
-            problems.append(
-                VideoProblem(name, path, "the name of the picture does not end with a frame number")
+        if match is None or not is_frame_number(match[1]):
+            text = (
+                "the name of the picture does not end with a frame number of at most 9 digits; "
+                "number the pictures: 1.jpg, 2.jpg, ..."
             )
+            problems.append(VideoProblem(name, path, text))
         elif int(match[1]) in found:
             problems.append(VideoProblem(name, path, f"is the same frame as {found[int(match[1])].name}"))
         else:
@@ -233,7 +251,17 @@ def _labels(
         text = f"the header must have the column frame once, found {','.join(header)}"
         problems.append(VideoProblem(name, table, text, line=1))
         return none
-    column_of = {int(m[1]): i for i, cell in enumerate(header) if (m := _AU_COLUMN.fullmatch(cell))}
+    column_of: dict[int, int] = {}
+    before = len(problems)
+    for i, cell in enumerate(header):
+        if (match := _AU_COLUMN.fullmatch(cell)) is None:
+            continue
+        first = column_of.setdefault(int(match[1]), i)
+        if first != i:
+            text = f"the columns {header[first]} and {cell} are both AU{int(match[1])}; leave one"
+            problems.append(VideoProblem(name, table, text, line=1))
+    if len(problems) > before:
+        return none
     absent = [f"AU{au}" for au in au_set.aus if au not in column_of]
     if absent:
         notes.append(f"{table.name} has no {', '.join(absent)}; unknown")
@@ -241,19 +269,19 @@ def _labels(
     for line, row in enumerate(rows[1:], start=2):
         if not any(row):
             continue
-        cells = row + [""] * (len(header) - len(row))
-        number = cells[header.index("frame")]
-        if not number.isdecimal() or int(number) in labels:
-            problems.append(
-                VideoProblem(name, table, f"{number!r} is not a frame number of its own", line=line)
-            )
+        if len(row) != len(header):
+            text = f"has {len(row)} columns, the header {len(header)}; an unknown label is an empty column"
+            problems.append(VideoProblem(name, table, text, line=line))
             continue
-        values = [cells[column_of[au]] if au in column_of else "" for au in au_set.aus]
+        number = row[header.index("frame")]
+        if not is_frame_number(number) or int(number) in labels:
+            text = f"{number!r} is not a frame number of its own, at most 9 digits"
+            problems.append(VideoProblem(name, table, text, line=line))
+            continue
+        values = [row[column_of[au]] if au in column_of else "" for au in au_set.aus]
         bad = [value for value in values if value not in _VALUES]
-        if bad or len(row) > len(header):
-            text = (
-                f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown" if bad else "has too many columns"
-            )
+        if bad:
+            text = f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown"
             problems.append(VideoProblem(name, table, text, line=line))
             continue
         labels[int(number)] = [_VALUES[value] for value in values]

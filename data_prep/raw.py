@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Int8, Int32, UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mdhr_jax import facs
 
@@ -223,7 +223,7 @@ class ImageFiles:
 
 
 def read_image(file: Path, number: int, reduce: int = 1) -> Frame:
-    """Decodes a JPEG, PNG or BMP file.
+    """Decodes a JPEG, PNG or BMP file, and turns it upright as its EXIF data say.
 
     Args:
         file: the picture.
@@ -239,12 +239,13 @@ def read_image(file: Path, number: int, reduce: int = 1) -> Frame:
             if 1 < reduce <= min(image.size):
                 # Rounded down, so that the decoder never reduces by less.
                 image.draft("RGB", (image.width // reduce, image.height // reduce))
-            picture = image.convert("RGB")
+            reduced = image.size == size
+            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     # Pillow's decoders raise all of these at damaged data.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         text = f"is not a readable picture ({error}); copy it anew from the distribution"
         raise FrameError(file, number, text) from error
-    return shrunk(np.asarray(picture), reduce) if picture.size != size else np.asarray(picture)
+    return picture if reduced else shrunk(picture, reduce)
 
 
 def shrunk(frame: Frame, reduce: int) -> Frame:

@@ -10,9 +10,16 @@ import numpy as np
 from jaxtyping import Int32
 
 from data_prep.raw import Frame, FrameError, shrunk
+from mdhr_jax.faces.media import upright
 
 _CHUNK_HEAD = 8
-_MEND = "Copy the video anew from where it comes from"
+# Containers whose packets are whole frames; in MPEG streams they may be fields.
+_WHOLE_FRAMES = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
+# Codecs whose every packet is one shown frame. MPEG-4 and WMV may encode that nothing changes, MPEG-2 may
+# come in fields, VP8 has frames that others refer to and nobody sees.
+_ALL_SHOWN = frozenset({"av1", "h264", "hevc", "mjpeg", "vp9"})
+MEND = "Copy the video anew from where it comes from"
+"""What a user can do about a damaged video."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +31,14 @@ class VideoLength:
         found: complete frames from its start up to the first damage.
         damage: what is damaged, in words; empty if nothing was seen.
         fps: frames a second; 0 where the file does not say.
+        certain: whether as many frames are shown as were found; if not, only decoding tells.
     """
 
     announced: int
     found: int
     damage: str
     fps: float = 0.0
+    certain: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,19 +57,21 @@ class VideoFrames:
         return (self.file,)
 
     def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
-        """Decodes the file from its start up to the last number; see `raw.RawVideo.frames`."""
+        """Decodes the file from its start up to the last number, upright; see `raw.RawVideo.frames`."""
         wanted = iter(numbers.tolist())
         number = next(wanted, None)
         read = 0
         for read, picture in enumerate(_decode(self.file), start=1):
             if read != number:
                 continue
-            yield shrunk(picture.to_ndarray(format="rgb24"), reduce)
+            yield shrunk(upright(picture), reduce)
             number = next(wanted, None)
             if number is None:
                 return
         if number is not None:
-            raise FrameError(self.file, number, f"the video has only {read} frames. {_MEND}")
+            raise FrameError(
+                self.file, number, f"the video has only {read} frames. {MEND}, or encode it anew"
+            )
 
 
 def require_av() -> ModuleType:
@@ -84,7 +95,8 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
     Args:
         file: the video.
         decode: whether to decode it for the count, which takes as long as reading all frames; by default
-            the encoded frames are counted.
+            the encoded frames are counted, without those that the file says are not shown (those before the
+            start of an MP4 file's edit list).
 
     Raises:
         FrameError: it is not a video that can be read.
@@ -95,21 +107,25 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
         with av.open(str(file), metadata_errors="replace") as container:
             stream = _video_stream(container, file)
             announced, fps = stream.frames, float(stream.average_rate or 0.0)
-            found, damage = _count_packets(container, announced)
+            found, damage, certain = _count_packets(container, announced)
     except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(file, None, _unreadable(error)) from error
+        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
     if decode:
         try:
             found = sum(1 for _ in _decode(file))
         except FrameError as error:
             damage = damage or error.text
             found = (error.frame or 1) - 1
-    return VideoLength(announced, found, _cut_off(file) or damage, fps)
+        certain = True
+    return VideoLength(announced, found, _cut_off(file) or damage, fps, certain)
 
 
-def _count_packets(container: Any, announced: int) -> tuple[int, str]:
-    """Encoded frames up to the first damage, and what that is."""
+def _count_packets(container: Any, announced: int) -> tuple[int, str, bool]:
+    """Encoded frames up to the first damage, what that is, and whether all of them are shown."""
     video = container.streams.video[0]
+    certain = container.format.name in _WHOLE_FRAMES
+    certain = certain and video.codec_context.codec.canonical_name in _ALL_SHOWN
+    first: int | None = None
     found, end = 0, None
     gap: tuple[int, int, int] | None = None
     damage = ""
@@ -125,11 +141,19 @@ def _count_packets(container: Any, announced: int) -> tuple[int, str]:
         if packet.is_corrupt:
             damage = f"frame {found + 1} is not complete"
             break
+        if first is None:
+            first = packet.pts
+            certain = certain and packet.is_keyframe
+        if packet.is_discard:
+            continue
+        # What comes after the first key frame and is shown before it refers to frames that were cut off.
+        if first is None or packet.pts is None or packet.pts < first:
+            certain = False
         found += 1
     if gap is not None and announced > found and container.format.name == "avi":
         found = gap[0]
         damage = f"bytes {gap[1]} to {gap[2]}, after frame {found}, are no frames"
-    return found, damage
+    return found, damage, certain
 
 
 def _decode(file: Path) -> Iterator[Any]:
@@ -161,12 +185,12 @@ def _decode(file: Path) -> Iterator[Any]:
 
 
 def _read_before(frames: int) -> str:
-    return f"frames read before it: {frames}. {_MEND}"
+    return f"frames read before it: {frames}. {MEND}"
 
 
 def _video_stream(container: Any, file: Path) -> Any:
     if not container.streams.video:
-        raise FrameError(file, None, "holds no video")
+        raise FrameError(file, None, f"holds no video. {MEND}, or take it out of the folder")
     return container.streams.video[0]
 
 

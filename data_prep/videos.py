@@ -15,22 +15,16 @@ from mdhr_jax import facs
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; see `data_prep.command`."""
-    # Read first, because the data set's entry depends on what lies in the folder.
-    first = argparse.ArgumentParser(add_help=False)
-    _add_arguments(first)
-    first.add_argument("--raw", type=Path)
-    chosen, _ = first.parse_known_args(arguments)
-    au_set = facs.get(chosen.like) if chosen.like else facs.BP4D
-    persons: dict[str, own_videos.Person] = {}
     made = command.parser("videos", "videos", published=False)
     _add_arguments(made)
-    if chosen.raw is not None and chosen.name is not None:
-        try:
-            persons = own_videos.read_persons(chosen.raw, chosen.subjects)
-            au_set = own_videos.make_set(chosen.name, au_set, persons)
-        except (OSError, ValueError) as error:
-            print(f"{made.prog}: {error}", file=sys.stderr)
-            return 1
+    # Read before the command runs, because the data set's entry depends on what lies in the folder.
+    chosen = made.parse_args(arguments)
+    try:
+        persons = own_videos.read_persons(chosen.raw, chosen.subjects)
+        au_set = own_videos.make_set(chosen.name, facs.get(chosen.like), persons)
+    except (OSError, ValueError) as error:
+        print(f"{made.prog}: {error}", file=sys.stderr)
+        return 1
     return command.main(
         au_set,
         made,

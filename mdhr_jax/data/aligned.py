@@ -8,7 +8,8 @@ A video may also be one file ``ALIGNED/<video>.zip`` with the same content (`mdh
 the commands of `data_prep` write it; it then also says how each face was found
 (`mdhr_jax.data.alignment_record`).
 
-A video is named ``F001_T1`` (BP4D) or ``SN001`` (DISFA): what comes before the underscore is the subject.
+A video is named ``F001_T1`` (BP4D) or ``SN001`` (DISFA): what comes before the underscore is the subject,
+unless the caller of `read_tree` says whom a video shows.
 Columns may come in any order and there may be more than the data set's AUs. Frames without a label are
 not list entries and are left out; a label without a frame is an error.
 """
@@ -20,7 +21,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,6 +39,7 @@ FRAMES_FOLDER = "frames"
 JPEG_QUALITY = 95
 
 _MOST_PROBLEMS = 20
+_MOST_DIGITS = 9
 _LABEL_VALUES = {"0": 0, "1": 1, "9": facs.UNKNOWN, "-1": facs.UNKNOWN}
 
 
@@ -111,13 +113,19 @@ class _Problems:
         raise ValueError(f"{len(self.lines)} problem(s) in {self.root}:\n  " + "\n  ".join(lines))
 
 
-def read_tree(au_set: facs.AUSet, root: str | Path, only: Collection[str] | None = None) -> AlignedTree:
+def read_tree(
+    au_set: facs.AUSet,
+    root: str | Path,
+    only: Collection[str] | None = None,
+    subjects: Mapping[str, str] | None = None,
+) -> AlignedTree:
     """Reads labels and file names of an aligned tree; the frames themselves are not opened.
 
     Args:
         au_set: whose labels are wanted.
         root: the tree.
         only: names of the videos wanted; all by default.
+        subjects: whom a video shows, by its name; videos that are not in it are named after their subject.
 
     Raises:
         FileNotFoundError: the folder or its ``recipe.json`` is not there.
@@ -129,7 +137,7 @@ def read_tree(au_set: facs.AUSet, root: str | Path, only: Collection[str] | None
     problems = _Problems(root)
     recipe = read_recipe(root)
     found = [files for files in video_files.find(root) if only is None or files.name in only]
-    videos = [video for files in found if (video := _read_video(au_set, files, problems))]
+    videos = [video for files in found if (video := _read_video(au_set, files, subjects or {}, problems))]
     if not found:
         problems.add(
             root, "there is no video; expected folders such as <video>/frames and <video>/labels.csv"
@@ -208,6 +216,11 @@ def write_video(
     (root / name / LABELS_FILE).write_bytes(encode_labels(numbers, labels, aus))
 
 
+def is_frame_number(text: str) -> bool:
+    """Whether a text is a frame number: digits, of which at most 9 count, so that 32 bits hold it."""
+    return text.isdecimal() and len(text.lstrip("0")) <= _MOST_DIGITS
+
+
 def frame_name(number: int) -> str:
     """Name of a frame's JPEG in a video."""
     return f"{FRAMES_FOLDER}/{number}.jpg"
@@ -257,8 +270,10 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"(\d+)", name)]
 
 
-def _read_video(au_set: facs.AUSet, files: VideoFiles, problems: _Problems) -> AlignedVideo | None:
-    subject = files.name.split("_")[0]
+def _read_video(
+    au_set: facs.AUSet, files: VideoFiles, subjects: Mapping[str, str], problems: _Problems
+) -> AlignedVideo | None:
+    subject = subjects.get(files.name, files.name.split("_")[0])
     try:
         part = au_set.part_of(subject)
         sizes = files.sizes()
@@ -343,7 +358,12 @@ def _read_labels(
             problems.add(path, f"line {line} has {len(row)} columns, the header {len(header)}")
             continue
         number, *values = (row[column] for column in columns)
-        if not number.isdecimal() or int(number) in seen:
+        if not is_frame_number(number):
+            problems.add(
+                path, f"line {line}: {number!r} is not a frame number, expected at most {_MOST_DIGITS} digits"
+            )
+            continue
+        if int(number) in seen:
             problems.add(path, f"line {line}: {number!r} is not a frame number of its own")
             continue
         bad = [value for value in values if value not in _LABEL_VALUES]

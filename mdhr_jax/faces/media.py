@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -46,7 +47,7 @@ class Recording:
             raise _not_a_video(path, error) from error
 
     def frames(self) -> Iterator[Frame]:
-        """The frames, RGB.
+        """The frames, RGB, upright.
 
         Raises:
             ValueError: it cannot be read to the end.
@@ -60,7 +61,7 @@ class Recording:
         try:
             with av.open(str(path)) as container:
                 for frame in container.decode(container.streams.video[0]):
-                    yield frame.to_ndarray(format="rgb24")
+                    yield upright(frame)
         except (av.error.FFmpegError, IndexError) as error:
             raise _not_a_video(path, error) from error
 
@@ -99,6 +100,20 @@ def read_image(path: Path) -> Frame:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+
+
+def upright(picture: Any) -> Frame:
+    """A decoded picture of a video, RGB, turned as players show it.
+
+    Phones store what they see in portrait format lying on its side, and the turn in the file.
+
+    Args:
+        picture: an ``av.VideoFrame``; its rotation is in degrees counter-clockwise, and taken to the nearest
+            quarter turn.
+    """
+    pixels = picture.to_ndarray(format="rgb24")
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
 
 def _number(path: Path) -> tuple[int, str]:

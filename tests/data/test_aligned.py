@@ -36,6 +36,21 @@ def test_videos_come_part_by_part_in_the_order_of_the_folds(aligned_tree):
     assert tree.crop_recipe == {"name": "canonical", "eye_height": 0.29}
 
 
+def test_the_subject_of_a_video_can_be_said(tree):
+    (tree / "F001_T1").rename(tree / "clip1")
+    with pytest.raises(ValueError, match="BP4D has no subject 'clip1'"):
+        aligned.read_tree(facs.BP4D, tree)
+    (video,) = aligned.read_tree(facs.BP4D, tree, subjects={"clip1": "M011", "clip2": "F001"}).videos
+    assert (video.name, video.subject, video.part) == ("clip1", "M011", "part2")
+    with pytest.raises(ValueError, match="BP4D has no subject 'X001'"):
+        aligned.read_tree(facs.BP4D, tree, subjects={"clip1": "X001"})
+
+
+def test_videos_whose_subject_is_not_said_are_named_after_it(tree):
+    (video,) = aligned.read_tree(facs.BP4D, tree, subjects={"clip1": "M011"}).videos
+    assert (video.subject, video.part) == ("F001", "part1")
+
+
 def test_columns_in_any_order_more_aus_and_both_spellings_of_unknown(tree):
     def change(rows):
         names = ["AU45", *reversed(facs.BP4D.au_names)]
@@ -62,6 +77,13 @@ def test_frames_are_matched_by_number_and_unlabelled_ones_left_out(tree):
     assert video.frames == ("frames/0009.jpg", "frames/10.jpg")
 
 
+def test_the_largest_frame_number(tree):
+    (tree / "F001_T1/frames/10.jpg").rename(tree / "F001_T1/frames/999999999.jpg")
+    rewrite(tree / "F001_T1/labels.csv", lambda rows: rows[2].__setitem__(0, "000999999999"))
+    (video,) = aligned.read_tree(facs.BP4D, tree).videos
+    np.testing.assert_array_equal(video.frame_numbers, [9, 999_999_999])
+
+
 SPOILT = {
     "no such AU": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[0].__setitem__(3, "AU99")),
@@ -78,6 +100,14 @@ SPOILT = {
     "frame twice": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows.append(rows[1])),
         "labels.csv: line 4: '9'",
+    ),
+    "no frame number": (
+        lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].__setitem__(0, "x")),
+        "labels.csv: line 2: 'x' is not a frame number, expected at most 9 digits",
+    ),
+    "time as frame number": (
+        lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].__setitem__(0, "1706700000123")),
+        "labels.csv: line 2: '1706700000123' is not a frame number, expected at most 9 digits",
     ),
     "short row": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].pop()),

@@ -3,11 +3,12 @@
 import re
 import shutil
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import inspect, own_videos, videos
+from data_prep import inspect, own_videos, video_file, videos
 from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 
@@ -69,6 +70,26 @@ def test_labels_subjects_and_an_au_set_of_ones_own(recordings, tmp_path, capfd, 
     assert layout.read_metadata(tmp_path / "mine/1.0.0")["au_set"] == "mine"
 
 
+def test_help_needs_nothing_else(capsys):
+    with pytest.raises(SystemExit) as left:
+        videos.main(["--help"])
+    assert left.value.code == 0
+    told = capsys.readouterr()
+    assert not told.err
+    for option in ("--name", "--raw", "--out", "--subjects", "--shard"):
+        assert option in told.out
+
+
+@pytest.mark.parametrize("missing", ["--raw", "--name", "--out"])
+def test_what_must_be_given(missing, tmp_path, capsys):
+    given = {"--raw": str(tmp_path), "--name": "mine", "--out": str(tmp_path / "out")}
+    del given[missing]
+    with pytest.raises(SystemExit) as left:
+        videos.main([text for pair in given.items() for text in pair])
+    assert left.value.code == 2
+    assert f"the following arguments are required: {missing}" in capsys.readouterr().err
+
+
 def test_subjects_and_parts_from_a_file(recordings, tmp_path):
     table = tmp_path / "subjects.csv"
     table.write_text("video,subject,part\nanna_1,A,part3\nanna_2,A,part3\nbert_1,B,\n")
@@ -78,10 +99,29 @@ def test_subjects_and_parts_from_a_file(recordings, tmp_path):
     assert au_set.aus == facs.DISFA.aus
 
 
+def test_videos_that_are_not_named_after_their_subject(recordings, tmp_path, monkeypatch):
+    # `data_prep.command` says the subjects when it calls `aligned.read_tree`.
+    monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
+    (tmp_path / "raw").mkdir()
+    shutil.copy(recordings / "raw/anna_2.avi", tmp_path / "raw/clip1.avi")
+    (tmp_path / "found").mkdir()
+    shutil.copy(recordings / "found/anna_2.csv", tmp_path / "found/clip1.csv")
+    (tmp_path / "subjects.csv").write_text("video,subject,part\nclip1,anna,part2\n")
+    named = {"raw": "raw", "subjects": "subjects.csv", "detections": "found", "out": "out"}
+    arguments = [text for option, path in named.items() for text in (f"--{option}", str(tmp_path / path))]
+    assert videos.main([*arguments, "--name", "mine"]) == 0
+    own_sets.register(tmp_path / "out", "mine")
+    (video,) = records.open_dataset(tmp_path / "out", facs.get("mine"), ("part2",)).videos
+    assert (video.name, video.subject) == ("clip1", "anna")
+
+
 WRONG_SUBJECTS = {
     "columns": ("video,person\n", r"lacks the column\(s\) subject"),
     "a video not named": ("video,subject\nanna_1,A\n", "does not name the video"),
     "twice": ("video,subject\nanna_1,A\nanna_1,A\n", "line 3: anna_1 is there a second time"),
+    "a short row": ("video,subject\n\nclip1\n", "csv, line 3: found video 'clip1' and subject ''; give both"),
+    "no video": ("video,subject\n,A\n", "line 2: found video '' and subject 'A'; give both"),
+    "no CSV": ('video,subject\n"' + "x" * 200_000, r"subjects.csv cannot be read as CSV \(field larger"),
     "no such part": ("video,subject,part\nanna_1,A,part9\n", "line 2: part 'part9', expected one of part1"),
 }
 
@@ -91,6 +131,12 @@ def test_a_file_of_subjects_that_does_not_fit(recordings, tmp_path, case):
     text, message = WRONG_SUBJECTS[case]
     (tmp_path / "subjects.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
+        own_videos.read_persons(recordings / "raw", tmp_path / "subjects.csv")
+
+
+def test_a_file_of_subjects_that_is_no_text(recordings, tmp_path):
+    (tmp_path / "subjects.csv").write_bytes(b"video,subject\nanna_1,J\xf6rg\n")
+    with pytest.raises(ValueError, match=r"subjects.csv cannot be read as CSV .*save it as CSV in UTF-8"):
         own_videos.read_persons(recordings / "raw", tmp_path / "subjects.csv")
 
 
@@ -106,10 +152,23 @@ def test_names_and_parts_that_cannot_be():
 WRONG_LABELS = {
     "no frame column": ("AU1\n1\n", "line 1: the header must have the column frame once, found AU1"),
     "not a number": ("frame,AU1\nx,1\n", "line 2: 'x' is not a frame number of its own"),
+    "a time": (
+        "frame,AU1\n1706700000123,1\n",
+        "csv, line 2: '1706700000123' is not a frame number of its own, at most 9 digits",
+    ),
     "twice": ("frame,AU1\n1,1\n1,1\n", "line 3: '1' is not a frame number of its own"),
+    "cut off": ("frame,AU1,AU2\n1,1,1\n2,0", "line 3: has 2 columns, the header 3; an unknown label is an"),
+    "too long": ("frame,AU1\n1,1,1\n", "line 2: has 3 columns, the header 2"),
+    "an AU twice": (
+        "frame,AU1,AU01_c\n1,1,1\n",
+        "the columns AU1 and AU01_c are both AU1; leave one",
+    ),
     "strange label": ("frame,AU1\n1,2\n", "line 2: label '2', expected 0, 1, or 9 or -1"),
-    "beyond the video": ("frame,AU1\n9,1\n10,1\n", "frames 10 have labels, but .* has only 9 frames"),
-    "nothing": ("frame,AU1\n", "there are no frames to use"),
+    "beyond the video": (
+        "frame,AU1\n9,1\n10,1\n",
+        "10 have labels, but .* has only 9 frames; delete these",
+    ),
+    "nothing": ("frame,AU1\n", "there are no frames to use; list frames, or delete the file"),
 }
 
 
@@ -125,6 +184,160 @@ def test_labels_that_do_not_fit(recordings, tmp_path, case):
     (problem,) = scan.problems
     assert problem.video == "anna_2"
     assert re.search(message, str(problem)), str(problem)
+
+
+def scan_of_pictures(folder, *names):
+    """What is found in a folder with one video, of grey pictures with these names."""
+    (folder / "clip1").mkdir()
+    for name in names:
+        Image.new("RGB", (32, 24)).save(folder / "clip1" / name)
+    persons = own_videos.read_persons(folder, None)
+    return own_videos.scan(folder, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
+
+
+def test_pictures_that_are_not_numbered(tmp_path):
+    scan = scan_of_pictures(tmp_path, "1706700000123.jpg", "00000000000007.jpg", "front.jpg")
+    assert not scan.videos
+    assert [problem.file.name for problem in scan.problems] == ["1706700000123.jpg", "front.jpg"]
+    message = r"clip1: .*does not end with a frame number of at most 9 digits; number the pictures: 1.jpg"
+    assert all(re.match(message, str(problem)) for problem in scan.problems)
+
+
+def test_the_largest_number_of_a_picture(tmp_path):
+    (video,) = scan_of_pictures(tmp_path, "999999999.jpg", "at_00000000000007.jpg").videos
+    assert video.frame_numbers.tolist() == [7, 999_999_999]
+
+
+def write_video(path, codec, count=24, **options):
+    """A video of frames that say their numbers, from 1; of an MP4 file the pictures come last."""
+    with av.open(
+        str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    ) as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(1, count + 1):
+            picture = av.VideoFrame.from_ndarray(raw_trees.frame(number, SIZE), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def begin_later(path, frames):
+    """Makes the edit list of an MP4 file begin so many frames later; all stay in the file."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        ticks = round(frames / (stream.average_rate * stream.time_base))
+    data = bytearray(path.read_bytes())
+    # Version and flags, number of edits, duration and beginning of the first.
+    place = data.index(b"elst") + 16
+    data[place : place + 4] = (int.from_bytes(data[place : place + 4]) + ticks).to_bytes(4)
+    path.write_bytes(data)
+
+
+def cut(path, to, packets):
+    """Copies a video without its first packets, as programs cut that do not encode anew."""
+    with av.open(str(path)) as source, av.open(str(to), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in [p for p in source.demux(video=0) if p.size][packets:]:
+            packet.stream = stream
+            target.mux(packet)
+    return to
+
+
+def numbers_shown(path, count):
+    frames = video_file.VideoFrames(path)(np.arange(1, count + 1, dtype=np.int32), 1)
+    return [raw_trees.read_number(frame) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("x.mp4", "libx264"), ("x.mkv", "libx264"), ("x.mov", "mjpeg"), ("x.avi", "mjpeg")]
+)
+def test_a_video_is_not_decoded_for_its_length(tmp_path, monkeypatch, name, codec):
+    path = write_video(tmp_path / name, codec, bf="2" if codec == "libx264" else "0")
+    assert numbers_shown(path, 24) == list(range(1, 25))
+    monkeypatch.setattr(video_file, "_decode", lambda file: pytest.fail(f"{file} was decoded"))
+    persons = own_videos.read_persons(tmp_path, None)
+    scan = own_videos.scan(tmp_path, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
+    assert scan.videos[0].frame_numbers.tolist() == list(range(1, 25))
+    assert scan.videos[0].fps == 25
+
+
+def test_frames_before_an_edit_list_are_not_counted(tmp_path):
+    path = write_video(tmp_path / "x.mp4", "libx264", bf="2")
+    begin_later(path, 5)
+    length = video_file.length(path)
+    assert (length.announced, length.found, length.certain) == (24, 19, True)
+    assert video_file.length(path, decode=True).found == 19
+    assert numbers_shown(path, 19) == list(range(6, 25))
+    with pytest.raises(
+        ValueError, match=r"frame 20: the video has only 19 frames\. Copy .* or encode it anew"
+    ):
+        numbers_shown(path, 20)
+
+
+def test_a_video_that_was_cut_is_decoded_for_its_length(tmp_path):
+    # Two B frames after the first key frame belong before it, and refer to a frame that is cut off.
+    whole = write_video(tmp_path / "whole.mkv", "mpeg2video", g="12", bf="2")
+    with av.open(str(whole)) as container:
+        keys = [i for i, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
+    (tmp_path / "raw").mkdir()
+    path = cut(whole, tmp_path / "raw/x.mkv", keys[1])
+    counted, shown = video_file.length(path), video_file.length(path, decode=True)
+    assert (counted.found - shown.found, counted.certain, shown.certain) == (2, False, True)
+    persons = own_videos.read_persons(tmp_path / "raw", None)
+    au_set = own_videos.make_set("mine", facs.BP4D, persons)
+    (video,) = own_videos.scan(tmp_path / "raw", None, au_set, persons).videos
+    assert video.num_frames == shown.found
+    assert numbers_shown(path, shown.found)[-1] == 24
+
+
+@pytest.mark.parametrize("packets", [0, 3])
+def test_leading_frames_make_a_length_uncertain(tmp_path, monkeypatch, packets):
+    # As of H.264 and H.265, of which there is no encoder everywhere that leaves groups of pictures open.
+    monkeypatch.setattr(video_file, "_ALL_SHOWN", frozenset({"mpeg2video"}))
+    whole = write_video(tmp_path / "whole.mkv", "mpeg2video", g="12", bf="2")
+    assert video_file.length(whole).certain
+    with av.open(str(whole)) as container:
+        keys = [i for i, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
+    assert not video_file.length(cut(whole, tmp_path / "cut.mkv", keys[1])).certain
+    # Without any key frame at its start.
+    assert video_file.length(cut(whole, tmp_path / "late.mkv", packets)).certain == (packets == 0)
+
+
+def write_sound(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        silence.sample_rate = 8000
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+
+
+BROKEN_VIDEOS = {
+    "no video at all": (lambda p: p.write_bytes(b"text"), r"cannot be read as a video \(.*\)"),
+    "only sound": (write_sound, "holds no video"),
+    "nothing is shown": (
+        lambda p: begin_later(write_video(p, "libx264", bf="2"), 500),
+        "holds no frame that can be shown",
+    ),
+    "cut off": (
+        lambda p: p.write_bytes(write_video(p, "libx264").read_bytes()[:-900]),
+        r"is damaged: frame \d+ is not complete",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_VIDEOS)
+def test_a_broken_video_is_told_with_what_to_do(tmp_path, case):
+    spoil, message = BROKEN_VIDEOS[case]
+    spoil(tmp_path / "x.mp4")
+    persons = own_videos.read_persons(tmp_path, None)
+    scan = own_videos.scan(tmp_path, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
+    assert not scan.videos
+    (problem,) = scan.problems
+    remedy = r"\. Copy the video anew from where it comes from"
+    assert re.match(rf"x: .*x\.mp4: {message}{remedy}", str(problem)), str(problem)
 
 
 def test_folders_without_videos(tmp_path):

@@ -1,0 +1,111 @@
+"""Pictures and videos of phones, which lie on their side and say so, are read upright by both readers."""
+
+import struct
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep import raw
+from data_prep.video_file import VideoFrames
+from mdhr_jax.faces import media
+
+WIDTH, HEIGHT = 160, 128
+# EXIF orientation: how a stored picture must be changed to be seen as it was taken.
+ORIENTATIONS = {
+    1: lambda p: p,
+    2: np.fliplr,
+    3: lambda p: np.rot90(p, 2),
+    4: np.flipud,
+    5: lambda p: np.swapaxes(p, 0, 1),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: np.swapaxes(np.rot90(p, 2), 0, 1),
+    8: lambda p: np.rot90(p, 1),
+}
+# Matrix of an MP4 file's track, (x, y) to (ax + cy, bx + dy) with y downwards, and quarter turns to the left.
+MATRICES = {
+    "portrait": ((0, 1, -1, 0), -1),
+    "portrait, other way": ((0, -1, 1, 0), 1),
+    "on its head": ((-1, 0, 0, -1), 2),
+}
+
+
+def corners():
+    """A picture whose quarters differ."""
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[: HEIGHT // 2, : WIDTH // 2] = (200, 40, 40)
+    picture[: HEIGHT // 2, WIDTH // 2 :] = (40, 200, 40)
+    picture[HEIGHT // 2 :, : WIDTH // 2] = (40, 40, 200)
+    return picture
+
+
+def write_picture(path, orientation=None):
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(corners()).save(path, exif=exif)
+    return path
+
+
+def write_video(path, matrix):
+    """An MP4 file of two frames whose track has a matrix."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(corners(), format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    # PyAV cannot write one. Version and flags, five numbers of four bytes, 16 bytes, then the matrix.
+    place = data.index(b"tkhd") + 4 + 4 + 20 + 16
+    one = 1 << 16
+    assert struct.unpack_from(">9i", data, place) == (one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    a, b, c, d = (one * number for number in matrix)
+    struct.pack_into(">9i", data, place, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(data)
+    return path
+
+
+def frames_of_both(path):
+    yield from media.Recording(path.name, (path,)).frames()
+    yield from VideoFrames(path)(np.array([1, 2], np.int32), 1)
+
+
+@pytest.mark.parametrize("case", MATRICES)
+def test_a_video_is_turned_as_its_file_says(tmp_path, case):
+    matrix, turns = MATRICES[case]
+    lying = next(frames_of_both(write_video(tmp_path / "lying.mp4", (1, 0, 0, 1))))
+    assert np.abs(lying.astype(int) - corners()).mean() < 10
+    frames = list(frames_of_both(write_video(tmp_path / "turned.mp4", matrix)))
+    assert len(frames) == 4
+    for frame in frames:
+        # The second frame is encoded anew, not to the last level.
+        assert np.abs(frame.astype(int) - np.rot90(lying, turns)).mean() < 2
+        assert frame.flags.c_contiguous
+
+
+def test_a_turned_video_that_is_made_smaller(tmp_path):
+    path = write_video(tmp_path / "turned.mp4", MATRICES["portrait"][0])
+    (frame,) = VideoFrames(path)(np.array([1], np.int32), 2)
+    assert frame.shape == (WIDTH // 2, HEIGHT // 2, 3)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_picture_is_turned_as_its_exif_data_say(tmp_path, orientation, suffix):
+    plain, path = write_picture(tmp_path / f"a{suffix}"), write_picture(tmp_path / f"b{suffix}", orientation)
+    expected = ORIENTATIONS[orientation](raw.read_image(plain, 1))
+    np.testing.assert_array_equal(raw.read_image(path, 1), expected)
+    np.testing.assert_array_equal(media.read_image(path), expected)
+    for reduce in (2, 4):
+        smaller = ORIENTATIONS[orientation](raw.read_image(plain, 1, reduce))
+        np.testing.assert_array_equal(raw.read_image(path, 1, reduce), smaller)
+        assert sorted(smaller.shape[:2]) == [HEIGHT // reduce, WIDTH // reduce]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01"])
+def test_a_picture_whose_exif_data_are_damaged(tmp_path, exif):
+    Image.fromarray(corners()).save(tmp_path / "a.jpg", exif=exif)
+    assert raw.read_image(tmp_path / "a.jpg", 1).shape == (HEIGHT, WIDTH, 3)
