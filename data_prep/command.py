@@ -145,6 +145,8 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     job = Job(au_set, out, recipe, chosen.quality, scan.labelling, detections)
     plan.claim(job, scan)
     plan.write(out, plan.Plan.of(scan, scan.problems))
+    if scan.problems:
+        announce(f"cannot be used, and is left out:\n  {raw.listed(scan.problems)}")
     outcomes = _align(job, scan, chosen)
     problems = [*scan.problems, *(o.problem for o in outcomes if o.problem is not None)]
     _report(scan, outcomes, problems)

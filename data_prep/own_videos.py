@@ -25,7 +25,7 @@ from data_prep.video_file import VideoFrames
 from mdhr_jax import facs
 from mdhr_jax.data.aligned import is_frame_number
 from mdhr_jax.facs import AUSet
-from mdhr_jax.progress import Progress
+from mdhr_jax.progress import Progress, announce
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -68,7 +68,13 @@ def make_set(name: str, like: AUSet, persons: Mapping[str, Person]) -> AUSet:
                 f"{person.part}; all videos of a subject must be in one part"
             )
     undecided = sorted({person.subject for person in persons.values()} - parts.keys())
-    parts |= {subject: facs.PARTS[i % len(facs.PARTS)] for i, subject in enumerate(undecided)}
+    dealt = {subject: facs.PARTS[i % len(facs.PARTS)] for i, subject in enumerate(undecided)}
+    if dealt:
+        listed = ", ".join(f"{subject} {part}" for subject, part in dealt.items())
+        announce(f"parts of the subjects, since no file says them: {listed}")
+    parts |= dealt
+    if empty := [part for part in facs.PARTS if part not in parts.values()]:
+        announce(f"warning: nobody is in {', '.join(empty)}; folds that train or test on it cannot be run")
     members = tuple(tuple(sorted(s for s, p in parts.items() if p == part)) for part in facs.PARTS)
     return dataclasses.replace(like, name=name, title=name, parts=members)
 

@@ -272,12 +272,15 @@ def _is_there(final: Path, source: Source) -> bool:
     different = [
         f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} here"
         for key in sorted(wanted.keys() | found.keys())
-        if found.get(key) != wanted.get(key)
+        if found.get(key) != wanted.get(key) and key != "digest"
     ]
+    if found.get("digest") != wanted.get("digest"):
+        frames = sum(part["frames"] for part in metadata.get("parts", {}).values())
+        different.append(f"its frames or labels are others ({frames} frames there, {source.num_frames} here)")
     if different:
         raise ValueError(
-            f"{final} holds another data set: {'; '.join(different)}. "
-            "Delete that folder or write to another data directory"
+            f"{final} holds another data set: {'; '.join(different)}. Delete that folder and run again "
+            "(what it is written from is kept), or write to another data directory"
         )
     return True
 

@@ -90,12 +90,15 @@ def test_what_must_be_given(missing, tmp_path, capsys):
     assert f"the following arguments are required: {missing}" in capsys.readouterr().err
 
 
-def test_subjects_and_parts_from_a_file(recordings, tmp_path):
+def test_subjects_and_parts_from_a_file(recordings, tmp_path, capsys):
     table = tmp_path / "subjects.csv"
     table.write_text("video,subject,part\nanna_1,A,part3\nanna_2,A,part3\nbert_1,B,\n")
     persons = own_videos.read_persons(recordings / "raw", table)
     au_set = own_videos.make_set("mine", facs.DISFA, persons)
     assert au_set.parts == (("B",), (), ("A",))
+    told = capsys.readouterr().err
+    assert "parts of the subjects, since no file says them: B part1" in told
+    assert "nobody is in part2; folds that train or test on it cannot be run" in told
     assert au_set.aus == facs.DISFA.aus
 
 
