@@ -125,9 +125,10 @@ def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
 
 def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> int:
     if chosen.raw is None and chosen.lists is None:
+        tree = aligned.read_tree(au_set, chosen.aligned)
         planned = plan.read(chosen.aligned) or plan.Plan()
         planned.check_complete(chosen.aligned)
-        _write(au_set, aligned.read_tree(au_set, chosen.aligned), planned, chosen.out)
+        _write(au_set, tree, planned, chosen.out)
         return 1 if planned.left else 0
     if chosen.raw is not None:
         scan, recipe = read_raw(chosen), options.recipe(chosen)
