@@ -124,5 +124,7 @@ def test_a_folder_without_lists_ends_without_a_traceback(run_python, tmp_path):
     assert done.returncode == 2
     assert done.stdout == ""
     last = done.stderr.splitlines()[-1]
-    assert last == f"error: {tmp_path} holds no lists such as BP4D_train_img_path_fold1.txt"
+    assert last.startswith(
+        f"error: {tmp_path} holds neither a prepared data set nor list files of the reference"
+    )
     assert "Traceback" not in done.stderr

@@ -103,10 +103,24 @@ def test_a_run_that_ends_early_by_itself_is_not_finished(tmp_path, capsys):
     assert state.inspect(planned[0]).kind == "interrupted"
 
 
+@pytest.fixture
+def listens():
+    """Has a signal end this process, as where the tests were not started under nohup; gives its handler."""
+    before = {}
+
+    def listen(number):
+        before[number] = signal.signal(number, signal.default_int_handler)
+        return signal.getsignal(number)
+
+    yield listen
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_lets_the_run_save_and_ends_it(number, tmp_path, capsys):
+def test_a_signal_lets_the_run_save_and_ends_it(number, tmp_path, capsys, listens):
     planned = [make_run(tmp_path, "a"), make_run(tmp_path, "b", "wait"), make_run(tmp_path, "c")]
-    before = signal.getsignal(number)
+    before = listens(number)
     waiting = tmp_path / "b" / "waiting"
     thread = later(waiting.exists, lambda: os.kill(os.getpid(), number))
     outcome = runner.run_all(planned, "table 3", keep_going=True)
