@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep import bp4d_raw
+from data_prep.raw import RawVideo
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.synthetic.landmarks import LANDMARK_NAMES
 from mdhr_jax.faces import precomputed
@@ -72,3 +74,28 @@ def write_detections(folder: Path, name: str, numbers: Sequence[int], points: np
         for number, places in zip(numbers, points, strict=True):
             found = face(places)
             writer.writerow([number, *found.box.tolist(), *places.ravel().tolist(), found.confidence])
+
+
+def recordings(root: Path, names: Sequence[str]) -> tuple[tuple[RawVideo, ...], dict[str, np.ndarray]]:
+    """Raw BP4D videos of different lengths, points of their faces by name; M011_T1 breaks off at frame 12."""
+    size = (208, 278)
+    points, videos = {}, []
+    for i, name in enumerate(names):
+        numbers = range(10, 14 + i)
+        frames, places = numbered_faces(numbers, subject=i)
+        points[name] = in_picture(places, size)
+        videos.append(raw_trees.Bp4dVideo(name, numbers, faces=frames))
+    raw_trees.write_bp4d(root, videos, size)
+    spoilt = root / "2D+3D/M011/T1/12.jpg"
+    spoilt.write_bytes(spoilt.read_bytes()[:1000])
+    return bp4d_raw.scan(root).videos, points
+
+
+def scripted(points: dict[str, np.ndarray], video: RawVideo) -> Scripted:
+    """A detector that finds the faces of `recordings`."""
+    return Scripted([[face(p)] for p in points[video.name]])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -6,45 +6,26 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="needs the extra beam")
 
-from data_prep import beam_pipeline, bp4d_raw, pool
+from data_prep import beam_pipeline, pool
 from data_prep.archives import Job
 from mdhr_jax import facs
 from mdhr_jax.faces.recipe import AlignmentRecipe
 
-from . import prepared, raw_trees
+from . import prepared
 
-SIZE = (208, 278)
 FLAGS = ("--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
 RECIPE = AlignmentRecipe(detector="scripted", detector_version="1", detect_every=1)
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    root = tmp_path_factory.mktemp("raw")
-    points, videos = {}, []
-    for i, name in enumerate(("F001_T1", "M011_T1", "F007_T1")):
-        numbers = range(10, 14 + i)
-        frames, places = prepared.numbered_faces(numbers, subject=i)
-        points[name] = prepared.in_picture(places, SIZE)
-        videos.append(raw_trees.Bp4dVideo(name, numbers, faces=frames))
-    raw_trees.write_bp4d(root, videos, SIZE)
-    spoilt = root / "2D+3D/M011/T1/12.jpg"
-    spoilt.write_bytes(spoilt.read_bytes()[:1000])
-    return bp4d_raw.scan(root).videos, points
-
-
-def scripted(points, video):
-    return prepared.Scripted([[prepared.face(p)] for p in points[video.name]])
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return prepared.recordings(tmp_path_factory.mktemp("raw"), ("F001_T1", "M011_T1", "F007_T1"))
 
 
 @pytest.mark.slow
 def test_a_pipeline_makes_the_archives_that_processes_make(recordings, tmp_path):
     videos, points = recordings
-    get_detector = functools.partial(scripted, points)
+    get_detector = functools.partial(prepared.scripted, points)
     jobs = {}
     for kind in ("pool", "beam"):
         (tmp_path / kind).mkdir()
@@ -52,7 +33,7 @@ def test_a_pipeline_makes_the_archives_that_processes_make(recordings, tmp_path)
     expected = pool.make_all(jobs["pool"], videos, get_detector, 1)
     outcomes = beam_pipeline.make_all(jobs["beam"], videos, get_detector, FLAGS)
     assert outcomes == expected
-    assert contents(tmp_path / "beam") == contents(tmp_path / "pool")
+    assert prepared.contents(tmp_path / "beam") == prepared.contents(tmp_path / "pool")
     again = beam_pipeline.make_all(jobs["beam"], videos, get_detector, FLAGS)
     assert [outcome.kept for outcome in again] == [True, True, False]
 
@@ -64,4 +45,4 @@ def test_strict_fails_the_pipeline(recordings, tmp_path):
     with pytest.raises(
         RuntimeError, match=r"the pipeline failed: (.|\n)*M011_T1(.|\n)*Finished videos are kept"
     ):
-        beam_pipeline.make_all(job, videos, functools.partial(scripted, points), FLAGS, strict=True)
+        beam_pipeline.make_all(job, videos, functools.partial(prepared.scripted, points), FLAGS, strict=True)

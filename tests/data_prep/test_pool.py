@@ -5,40 +5,20 @@ import functools
 
 import pytest
 
-from data_prep import bp4d_raw, pool
+from data_prep import pool
 from data_prep.archives import Job
 from mdhr_jax import facs
 from mdhr_jax.faces.recipe import AlignmentRecipe
 
-from . import prepared, raw_trees
+from . import prepared
 
-SIZE = (208, 278)
 NAMES = ("F001_T1", "F001_T2", "M011_T1", "F007_T1")
 RECIPE = AlignmentRecipe(detector="scripted", detector_version="1", detect_every=1)
 
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    """Four videos of different lengths, one of which breaks off; points of their faces by name."""
-    root = tmp_path_factory.mktemp("raw")
-    points, videos = {}, []
-    for i, name in enumerate(NAMES):
-        numbers = range(10, 14 + i)
-        frames, places = prepared.numbered_faces(numbers, subject=i)
-        points[name] = prepared.in_picture(places, SIZE)
-        videos.append(raw_trees.Bp4dVideo(name, numbers, faces=frames))
-    raw_trees.write_bp4d(root, videos, SIZE)
-    spoilt = root / "2D+3D/M011/T1/12.jpg"
-    spoilt.write_bytes(spoilt.read_bytes()[:1000])
-    return bp4d_raw.scan(root).videos, points
-
-
-def scripted(points, video):
-    return prepared.Scripted([[prepared.face(p)] for p in points[video.name]])
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return prepared.recordings(tmp_path_factory.mktemp("raw"), NAMES)
 
 
 def test_any_number_of_processes_makes_the_same_archives(recordings, tmp_path, capfd):
@@ -47,13 +27,13 @@ def test_any_number_of_processes_makes_the_same_archives(recordings, tmp_path, c
     for workers in (1, 3):
         out = tmp_path / str(workers)
         out.mkdir()
-        get_detector = functools.partial(scripted, points)
+        get_detector = functools.partial(prepared.scripted, points)
         outcomes = pool.make_all(Job(facs.BP4D, out, RECIPE), videos, get_detector, workers)
         assert [outcome.video for outcome in outcomes] == [video.name for video in videos]
         problems = [outcome.problem for outcome in outcomes if outcome.problem is not None]
         assert [(problem.video, problem.frame) for problem in problems] == [("M011_T1", 12)]
         assert "22/22 frames (100%)" in capfd.readouterr().err
-        found[workers] = contents(out)
+        found[workers] = prepared.contents(out)
     assert set(found[1]) == {"F001_T1.zip", "F001_T2.zip", "F007_T1.zip"}
     assert found[1] == found[3]
 
@@ -65,11 +45,11 @@ def test_strict_stops_at_the_first_problem_and_keeps_what_is_finished(recordings
         pool.make_all(
             Job(facs.BP4D, tmp_path, RECIPE),
             videos,
-            functools.partial(scripted, points),
+            functools.partial(prepared.scripted, points),
             workers,
             strict=True,
         )
-    left = set(contents(tmp_path))
+    left = set(prepared.contents(tmp_path))
     assert left <= {"F001_T1.zip", "F001_T2.zip", "F007_T1.zip"}
 
 
@@ -89,7 +69,7 @@ def test_a_full_disk_ends_the_run(recordings, tmp_path, workers):
     videos, _ = recordings
     with pytest.raises(OSError, match="No space left"):
         pool.make_all(Job(facs.BP4D, tmp_path, RECIPE), videos, broken, workers)
-    assert contents(tmp_path) == {}
+    assert prepared.contents(tmp_path) == {}
 
 
 def test_a_killed_process_is_told(recordings, tmp_path):
@@ -98,11 +78,11 @@ def test_a_killed_process_is_told(recordings, tmp_path):
         RuntimeError, match="was killed, perhaps for lack of memory; try fewer than 2 workers"
     ):
         pool.make_all(Job(facs.BP4D, tmp_path, RECIPE), videos, killed, 2)
-    assert contents(tmp_path) == {}
+    assert prepared.contents(tmp_path) == {}
 
 
 def test_numbers_of_workers(recordings, tmp_path):
     videos, points = recordings
     job = dataclasses.replace(Job(facs.BP4D, tmp_path, RECIPE))
     with pytest.raises(ValueError, match="workers must be at least 1, found 0"):
-        pool.make_all(job, videos, functools.partial(scripted, points), 0)
+        pool.make_all(job, videos, functools.partial(prepared.scripted, points), 0)
