@@ -119,6 +119,7 @@ def _read(au_set: facs.AUSet, listed: ListedVideo, root: Path) -> RawVideo | lis
         sources=tuple(images),
         source=ImageFiles(tuple(images)),
         notes=notes,
+        unlabelled=np.array(sorted(by_number.keys() - set(video.frame_numbers.tolist())), np.int32),
     )
 
 

@@ -23,6 +23,7 @@ from mdhr_jax.data import aligned, alignment_record, layout, video_files
 from mdhr_jax.data.alignment_record import AlignmentRecord
 from mdhr_jax.faces.aligner import AlignedFrame, VideoAligner
 from mdhr_jax.faces.detector import Detector
+from mdhr_jax.faces.precomputed import DetectionsError, PrecomputedDetector
 from mdhr_jax.faces.recipe import AlignmentRecipe
 
 AS_IS = "as is"
@@ -113,10 +114,12 @@ def make(
         step(video.num_frames)
         return _done(video, record, kept=True)
     try:
-        crops = _as_they_are(video) if job.recipe is None else _aligned(video, job.recipe, detector())
+        found = None if job.recipe is None else detector()
     except (FileNotFoundError, ValueError) as error:
-        where = job.detections or video.source.files[0]
-        return Outcome(video.name, video.num_frames, problem=VideoProblem(video.name, where, str(error)))
+        return _without_faces(job, video, error)
+    crops = _as_they_are(video)
+    if job.recipe is not None and found is not None:
+        crops = _aligned(video, job.recipe, found)
     made: list[AlignedFrame] = []
 
     def files() -> Iterator[tuple[str, bytes]]:
@@ -127,7 +130,7 @@ def make(
             step(1)
         if not any(crop.status in alignment_record.CROPPED for crop in made):
             raise FrameError(video.source.files[0], None, _NO_FACE)
-        record = _record(job, video, made)
+        record = _record(job, video, made, found)
         yield from record.to_files()
         yield aligned.LABELS_FILE, _labels(job, video, record)
 
@@ -135,6 +138,8 @@ def make(
         video_files.write_archive(path, files())
     except FrameError as error:
         return Outcome(video.name, video.num_frames, problem=VideoProblem.of_frame(video.name, error))
+    except DetectionsError as error:
+        return _without_faces(job, video, error)
     except OSError:
         raise
     except Exception as error:
@@ -142,7 +147,12 @@ def make(
         text = f"could not be aligned ({type(error).__name__}: {error})"
         problem = VideoProblem(video.name, video.source.files[0], text)
         return Outcome(video.name, video.num_frames, problem=problem)
-    return _done(video, _record(job, video, made), kept=False)
+    return _done(video, _record(job, video, made, found), kept=False)
+
+
+def _without_faces(job: Job, video: RawVideo, error: Exception) -> Outcome:
+    where = job.detections or video.source.files[0]
+    return Outcome(video.name, video.num_frames, problem=VideoProblem(video.name, where, str(error)))
 
 
 def read_record(files: video_files.VideoFiles) -> AlignmentRecord | None:
@@ -209,9 +219,12 @@ def _about_labels(job: Job, video: RawVideo) -> dict[str, Any]:
     return json.loads(json.dumps(about))
 
 
-def _record(job: Job, video: RawVideo, made: list[AlignedFrame]) -> AlignmentRecord:
+def _record(
+    job: Job, video: RawVideo, made: list[AlignedFrame], detector: Detector | None
+) -> AlignmentRecord:
     others = sum(crop.other_faces > 0 for crop in made)
-    notes = [f"another face is in view in {others} frames"] if others else []
+    notes = list(detector.notes) if isinstance(detector, PrecomputedDetector) else []
+    notes += [f"another face is in view in {others} frames"] if others else []
     tracks = {crop.track for crop in made if crop.track >= 0}
     anew = len(tracks) - len({track // _TRACKS_A_RUN for track in tracks})
     if anew:

@@ -97,7 +97,9 @@ def _read(
     numbers, labels = numbers[order], labels[order]
     notes = _notes(numbers, labels, in_order=bool((order == np.arange(len(order))).all()))
     source = ImageFiles(tuple(frames[number] for number in numbers.tolist()))
-    return RawVideo(name, subject, numbers, labels, BP4D.fps, (label_file, *source.files), source, notes)
+    sources = (label_file, *source.files)
+    unlabelled = np.array(sorted(frames.keys() - set(numbers.tolist())), np.int32)
+    return RawVideo(name, subject, numbers, labels, BP4D.fps, sources, source, notes, unlabelled)
 
 
 def _notes(

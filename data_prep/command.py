@@ -179,7 +179,8 @@ def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:
 def _detector(job: Job, video: RawVideo) -> Detector:
     if job.recipe is None:
         raise ValueError("frames that are taken as they are need no detector")
-    return options.detector(job.recipe, job.detections, video.name, video.frame_numbers.tolist())
+    numbers, others = video.frame_numbers.tolist(), video.unlabelled.tolist()
+    return options.detector(job.recipe, job.detections, video.name, numbers, others)
 
 
 def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.VideoProblem]) -> None:

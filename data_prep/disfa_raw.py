@@ -156,7 +156,9 @@ def _read(
     there = numbers <= measured.found
     labels = (intensities[there] >= threshold).astype(np.int8)
     sources = (video, *label_files)
-    return RawVideo(name, name, numbers[there], labels, DISFA.fps, sources, VideoFrames(video), notes)
+    source = VideoFrames(video)
+    unlabelled = np.setdiff1d(np.arange(1, measured.found + 1, dtype=np.int32), numbers)
+    return RawVideo(name, name, numbers[there], labels, DISFA.fps, sources, source, notes, unlabelled)
 
 
 def _compare(

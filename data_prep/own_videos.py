@@ -220,7 +220,8 @@ def _read(
         return problems[:_MOST_OF_A_KIND]
     source = ImageFiles(tuple(pictures[n] for n in numbers.tolist())) if path.is_dir() else VideoFrames(path)
     sources = source.files + (() if table is None or not table.is_file() else (table,))
-    return RawVideo(name, subject, numbers, labels, fps, sources, source, tuple(notes))
+    unlabelled = np.setdiff1d(available, numbers)
+    return RawVideo(name, subject, numbers, labels, fps, sources, source, tuple(notes), unlabelled)
 
 
 def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int, Path]:

@@ -86,6 +86,10 @@ class FrameSource(Protocol):
         ...
 
 
+def _none() -> Int32[np.ndarray, "0"]:
+    return np.zeros(0, np.int32)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class RawVideo:
     """A recording whose labels are read and whose frames are still on disk. It can be pickled.
@@ -99,6 +103,7 @@ class RawVideo:
         sources: files that are read.
         notes: what a user should know about the video although it can be used.
         source: reads the frames.
+        unlabelled: numbers of the recording's other frames, which have no label and are not used, ascending.
 
     Raises:
         ValueError: there are no frames, they do not ascend, or there are more or fewer labels.
@@ -112,6 +117,7 @@ class RawVideo:
     sources: tuple[Path, ...]
     source: FrameSource = dataclasses.field(repr=False)
     notes: tuple[str, ...] = ()
+    unlabelled: Int32[np.ndarray, "U"] = dataclasses.field(default_factory=_none, repr=False)
 
     def __post_init__(self) -> None:
         if not len(self.frame_numbers) or (np.diff(self.frame_numbers) <= 0).any():

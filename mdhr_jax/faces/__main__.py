@@ -22,6 +22,7 @@ from mdhr_jax.faces import measure, media, options, sheet
 from mdhr_jax.faces.aligner import STATUSES, AlignedFrame, VideoAligner
 from mdhr_jax.faces.detector import Detector, Face, Frame
 from mdhr_jax.faces.mtcnn import MTCNNDetector
+from mdhr_jax.faces.precomputed import PrecomputedDetector
 from mdhr_jax.faces.recipe import AlignmentRecipe
 from mdhr_jax.progress import Progress
 
@@ -127,9 +128,14 @@ def _align(recording: media.Recording, recipe: AlignmentRecipe, chosen: argparse
         first.detect(list(itertools.islice(recording.frames(), 1)))
     with _CropFolder(chosen.out, recording.name) as save, _progress(length, recording.name) as bar:
         result = _run(recording.frames(), recipe, first, save, keep_every, bar.update)
+        if isinstance(first, PrecomputedDetector) and result.frames:
+            # Before the crops get their final name.
+            first.check_end()
     if not result.frames:
         raise ValueError(f"{recording.paths[0]} has no frames")
     _report(result, recipe)
+    for note in first.notes if isinstance(first, PrecomputedDetector) else ():
+        print(f"  {note}")
     if chosen.compare_every_frame:
         others: dict[str, Detector] = {"a search in every frame": detector()}
         if isinstance(first, MTCNNDetector):

@@ -1,7 +1,7 @@
 """The choices of the face step as options of commands."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mdhr_jax.faces import mtcnn, precomputed
@@ -85,6 +85,7 @@ def detector(
     detections: Path | None,
     video_name: str,
     frame_numbers: Sequence[int] | None = None,
+    others: Collection[int] = (),
 ) -> Detector:
     """The detector of a recipe, for one video; MTCNN is read once a process.
 
@@ -93,16 +94,16 @@ def detector(
         detections: folder of the videos' CSV files, where another program found the faces.
         video_name: whose file is read.
         frame_numbers: by which that file counts the video's frames; by default 0, 1, 2 and so on.
+        others: numbers of frames that the recording has besides.
 
     Raises:
         FileNotFoundError: the video has no CSV file.
-        ValueError: the recipe's detector is unknown, or the CSV file is wrong.
+        ValueError: the recipe's detector is unknown, or the CSV file is wrong or not of this video.
         ImportError: MTCNN is missing.
     """
     if detections is not None:
-        return precomputed.PrecomputedDetector(
-            precomputed.read(Path(detections) / f"{video_name}.csv"), frame_numbers
-        )
+        path = Path(detections) / f"{video_name}.csv"
+        return precomputed.PrecomputedDetector(precomputed.read(path), frame_numbers, others, str(path))
     if recipe.detector == precomputed.NAME:
         raise ValueError("the recipe's faces were found by another program; name its folder of CSV files")
     if recipe.detector != mtcnn.NAME:

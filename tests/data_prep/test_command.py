@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -212,6 +213,31 @@ def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, ca
     told = capfd.readouterr().err
     assert "holds another data set" in told
     assert written(out) == before
+
+
+def test_faces_that_are_not_of_the_recording_leave_their_video_out(raw_bp4d, tmp_path, capfd):
+    root = tmp_path / "root"
+    shutil.copytree(raw_bp4d[0], root)
+    too_large, one_off, unreadable = (
+        root / f"found/{name}.csv" for name in ("F001_T1", "M011_T1", "F001_T2")
+    )
+    header, *rows = one_off.read_text().splitlines()
+    shifted = [f"{int(number) - 1},{rest}" for number, _, rest in (row.partition(",") for row in rows)]
+    one_off.write_text("\n".join([header, *shifted]))
+    header, *rows = too_large.read_text().splitlines()
+    larger = [",".join([n, *(str(3 * float(v)) for v in c), s]) for n, *c, s in (r.split(",") for r in rows)]
+    too_large.write_text("\n".join([header, *larger]))
+    unreadable.unlink()
+    unreadable.mkdir()
+    out = tmp_path / "out"
+    assert run(root, out) != 0
+    told = capfd.readouterr().err
+    assert "M011_T1.csv: the recording has no frame 2439: its frames are 2439 to 2455, " in told
+    assert re.search(r"F001_T1: .*csv: frame 0: \w+ is at .*, outside of the picture of 208 x 278", told)
+    assert re.search(r"F001_T2.csv cannot be read \(Is a directory\)", told)
+    manifest = json.loads((out / "bp4d/1.0.0/manifest.json").read_text())
+    assert set(manifest["videos"]) == {"F007_T8"}
+    assert any("has no face in 9 of 24 frames" in note for note in manifest["videos"]["F007_T8"]["notes"])
 
 
 def test_strict_stops_before_anything_is_written(raw_bp4d, tmp_path, capfd):

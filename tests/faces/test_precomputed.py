@@ -7,9 +7,10 @@ import pytest
 
 from mdhr_jax.faces import options, precomputed
 from mdhr_jax.faces.recipe import AlignmentRecipe
-from tests.faces.scene import BLANK, face
+from tests.faces.scene import face
 
 HEADER = ",".join(precomputed.COLUMNS)
+BLANK = np.zeros((240, 320, 3), np.uint8)
 
 
 def _row(frame, one, **changes):
@@ -68,6 +69,95 @@ def test_what_is_wrong_is_said_with_file_and_line(tmp_path, lines, message):
     with pytest.raises(ValueError, match=message) as error:
         precomputed.read(path)
     assert str(path) in str(error.value)
+
+
+def _detector(tmp_path, numbers, of_frames, others=(), **changes):
+    rows = [_row(number, face(60 + number), **changes) for number in numbers]
+    _write(tmp_path / "v.csv", HEADER, *rows)
+    return options.detector(AlignmentRecipe(), tmp_path, "v", of_frames, others)
+
+
+NUMBERS_OF_OTHERS = {
+    "from 0 instead of 1": (
+        range(20),
+        range(1, 21),
+        (),
+        "no frame 0: .* 0 to 19, .* 1 to 20; .* if they were 1 more",
+    ),
+    "from 1 instead of 0": (
+        range(1, 21),
+        range(20),
+        (),
+        "no frame 20: .*; they would fit if they were 1 less",
+    ),
+    "from 0 instead of 2440": (
+        range(9),
+        range(2440, 2449),
+        (),
+        r"\(nor 8 more of them\).* if they were 2440 more",
+    ),
+    "other frames": (
+        range(5),
+        range(10, 15),
+        range(10),
+        "none of the frames used is in it: its frames are 0 to 4",
+    ),
+    "no faces": ((), range(3), (), "none of the frames used is in it: its frames are none"),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS_OF_OTHERS)
+def test_numbers_that_the_recording_does_not_have_are_refused(tmp_path, case):
+    numbers, used, others, message = NUMBERS_OF_OTHERS[case]
+    with pytest.raises(precomputed.DetectionsError, match=rf"v\.csv: .*{message}.*Number its rows as"):
+        _detector(tmp_path, numbers, used, others)
+
+
+def test_what_may_be_right_is_noted(tmp_path):
+    assert _detector(tmp_path, range(20), range(5, 15), [*range(5), *range(15, 20)]).notes == ()
+    (note,) = _detector(tmp_path, range(1, 18), range(1, 21)).notes
+    assert note == f"{tmp_path}/v.csv has no face in 3 of 20 frames, first frame 18"
+    (note,) = _detector(tmp_path, range(1, 4), range(1, 21)).notes
+    assert note.startswith("warning: ")
+    assert "in 17 of 20 frames, first frame 4; its frames are 1 to 3, those of the recording 1 to 20" in note
+    # One off, where the recording goes on before the frames that are used.
+    (note,) = _detector(tmp_path, range(9, 19), range(10, 20), range(10)).notes
+    assert note.startswith("warning: ")
+    assert note.endswith("they would fit if they were 1 more")
+
+
+def test_a_recording_of_unknown_length_is_compared_at_its_end(tmp_path):
+    made = _detector(tmp_path, range(1, 4), None)
+    made.detect([BLANK] * 3)
+    with pytest.raises(precomputed.DetectionsError, match=r"no frame 3: .*would fit if they were 1 less"):
+        made.check_end()
+    made.detect([BLANK])
+    made.check_end()
+    assert made.notes == (f"{tmp_path}/v.csv has no face in 1 of 4 frames, first frame 0",)
+
+
+@pytest.mark.parametrize("what", ["boxes", "points"])
+def test_shares_of_the_picture_are_refused(tmp_path, what):
+    shares = {"x0": "0.1", "y0": "0.1", "x1": "0.9", "y1": "1.0"}
+    if what == "points":
+        shares = {name: f"0.{i}" for i, name in enumerate(precomputed.COLUMNS[5:15])}
+    with pytest.raises(ValueError, match=rf"v\.csv: all coordinates of the {what} are .* multiply x by the"):
+        _detector(tmp_path, [1, 2], [1, 2], **shares)
+
+
+def test_points_outside_of_the_picture(tmp_path):
+    made = _detector(tmp_path, [7], [7])
+    with pytest.raises(
+        precomputed.DetectionsError,
+        match=r"v\.csv: frame 7: mouth_\w+ is at \(.*, 128\), outside of the picture of 96 x 80; expected",
+    ):
+        made.detect([BLANK[:80, :96]])
+    made = _detector(tmp_path, [7], [7])
+    # The chin is cut off by the edge.
+    assert len(made.detect([BLANK[:120]])[0]) == 1
+    assert made.notes == (
+        f"{tmp_path}/v.csv: points of 1 face(s) lie outside of the picture, by up to 8.0 pixels",
+    )
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path):
