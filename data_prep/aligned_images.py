@@ -83,7 +83,10 @@ def _read(au_set: facs.AUSet, listed: ListedVideo, root: Path) -> RawVideo | lis
         return [VideoProblem(video.name, folder, str(error))]
     if not folder.is_dir():
         return [VideoProblem(video.name, folder, "the folder of its images is missing")]
-    by_name = {path.name: path for path in raw_folders.files(folder)}
+    unreadable: dict[Path, str] = {}
+    by_name = {path.name: path for path in raw_folders.files(folder, unreadable)}
+    if unreadable:
+        return [VideoProblem(video.name, path, text) for path, text in unreadable.items()]
     by_number: dict[int, list[Path]] = {}
     for path in by_name.values():
         if match := _NUMBER.fullmatch(path.name):

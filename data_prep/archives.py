@@ -107,7 +107,7 @@ def make(
         step: called with the number of frames finished since the last call.
 
     Raises:
-        OSError: the archive cannot be written, or a source file cannot be reached.
+        OSError: the archive cannot be written.
     """
     path = job.path(video)
     if (record := _finished(job, video, path)) is not None:
@@ -202,10 +202,16 @@ def _done(video: RawVideo, record: AlignmentRecord, *, kept: bool) -> Outcome:
 def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
     """What the crops of a video depend on."""
     digest = hashlib.sha256(video.frame_numbers.astype("<i4").tobytes())
-    for file in video.source.files:
-        digest.update(f"\n{file.name} {file.stat().st_size}".encode())
-    if job.detections is not None:
-        digest.update((job.detections / f"{video.name}.csv").read_bytes())
+    file = video.source.files[0]
+    try:
+        for file in video.source.files:
+            digest.update(f"\n{file.name} {file.stat().st_size}".encode())
+        if job.detections is not None:
+            file = job.detections / f"{video.name}.csv"
+            digest.update(file.read_bytes())
+    except OSError as error:
+        # It costs this video, not the run.
+        raise FrameError(file, None, f"cannot be read ({error.strerror})") from error
     return {
         "crop_recipe": json.loads(json.dumps(job.crop_recipe)),
         "frames": digest.hexdigest(),

@@ -50,19 +50,26 @@ def scan(raw: str | Path) -> Scan:
     pictures = raw_folders.find(root, _holds_subjects, "frames in folders such as 2D+3D/F001/T1")
     codes = raw_folders.find(root, _holds_labels, "labels such as AUCoding/AU_OCC/F001_T1.csv")
     problems: list[VideoProblem] = []
-    folders = _by_name(_frame_folders(pictures), "folder of frames", problems)
+    unreadable: dict[Path, str] = {}
+    folders = _by_name(_frame_folders(pictures, unreadable), "folder of frames", problems)
     label_files = _by_name(_label_files(codes), "label file", problems)
     videos = []
     names = sorted(folders.keys() | label_files.keys(), key=_order)
     with Progress(len(names), unit="videos", label=f"reading the labels of {BP4D.title}") as bar:
         for name in names:
             default = (pictures.joinpath(*name.split("_")), codes / f"{name}.csv")
-            video = _read(name, folders.get(name), label_files.get(name), default)
+            if folders.get(name) is None and default[0].parent in unreadable:
+                parent = default[0].parent
+                video = [VideoProblem(name, parent, unreadable[parent])]
+            else:
+                video = _read(name, folders.get(name), label_files.get(name), default)
             if isinstance(video, RawVideo):
                 videos.append(video)
             else:
                 problems += video
             bar.update()
+    told = {problem.file for problem in problems}
+    problems += [VideoProblem("", folder, text) for folder, text in unreadable.items() if folder not in told]
     # A video that is there twice is not used, whichever of the two could be.
     doubtful = {problem.video for problem in problems}
     videos = [video for video in videos if video.name not in doubtful]
@@ -134,9 +141,9 @@ def _holds_labels(folder: Path) -> bool:
     return any(_LABEL_FILE.fullmatch(file.name) for file in raw_folders.files(folder))
 
 
-def _frame_folders(pictures: Path) -> Iterable[tuple[str, Path]]:
+def _frame_folders(pictures: Path, unreadable: dict[Path, str]) -> Iterable[tuple[str, Path]]:
     for subject in raw_folders.subfolders(pictures):
-        for task in raw_folders.subfolders(subject) if _SUBJECT.fullmatch(subject.name) else ():
+        for task in raw_folders.subfolders(subject, unreadable) if _SUBJECT.fullmatch(subject.name) else ():
             if _TASK.fullmatch(task.name):
                 yield f"{subject.name}_{task.name}".upper(), task
 
@@ -164,7 +171,8 @@ def _order(name: str) -> tuple[str, int]:
 
 def _frame_files(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int, Path]:
     files: dict[int, Path] = {}
-    for path in raw_folders.files(folder):
+    unreadable: dict[Path, str] = {}
+    for path in raw_folders.files(folder, unreadable):
         match = _FRAME_FILE.fullmatch(path.name)
         if match is None:
             continue
@@ -172,7 +180,8 @@ def _frame_files(name: str, folder: Path, problems: list[VideoProblem]) -> dict[
         if other != path:
             text = f"has the same frame number as {other.name}; delete one of them"
             problems.append(VideoProblem(name, path, text, frame=int(match[1])))
-    if not files:
+    problems += [VideoProblem(name, path, text) for path, text in unreadable.items()]
+    if not files and not unreadable:
         problems.append(VideoProblem(name, folder, "there are no frames such as 0000.jpg"))
     return files
 

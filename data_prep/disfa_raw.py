@@ -205,13 +205,17 @@ def _read_tracks(
     """Numbers, intensities of our AUs, and files; None, and problems, where they cannot be read."""
     before = len(problems)
     files: dict[int, Path] = {}
-    for file in raw_folders.files(folder):
+    unreadable: dict[Path, str] = {}
+    for file in raw_folders.files(folder, unreadable):
         match = _AU_FILE.fullmatch(file.name)
         if match and match[1].upper() != name:
             problems.append(VideoProblem(name, file, f"labels of {match[1]} in the folder of {name}"))
         elif match and files.setdefault(int(match[2]), file) != file:
             text = f"there is another file of this AU: {files[int(match[2])].name}"
             problems.append(VideoProblem(name, file, text))
+    if unreadable:
+        problems += [VideoProblem(name, path, text) for path, text in unreadable.items()]
+        return None
     tracks: dict[int, _Track] = {}
     for au in DISFA.aus:
         if au not in files:

@@ -159,7 +159,12 @@ def _files(videos: Path) -> dict[str, Path]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            if not any(p.suffix.lower() in PICTURE_SUFFIXES for p in path.iterdir()):
+            unreadable: dict[Path, str] = {}
+            pictures = [
+                p for p in raw_folders.files(path, unreadable) if p.suffix.lower() in PICTURE_SUFFIXES
+            ]
+            # What cannot be read is told when it is read.
+            if not pictures and not unreadable:
                 continue
             name = path.name
         elif path.suffix.lower() in VIDEO_SUFFIXES:
@@ -200,7 +205,7 @@ def _read(
         fps = length.fps or fps
         available = np.arange(1, length.found + 1, dtype=np.int32)
     notes: list[str] = []
-    if table is not None and table.is_file():
+    if table is not None and table.exists():
         numbers, labels = _labels(name, table, au_set, problems, notes)
         beyond = np.setdiff1d(numbers, available)
         if len(beyond):
@@ -219,14 +224,15 @@ def _read(
     if problems:
         return problems[:_MOST_OF_A_KIND]
     source = ImageFiles(tuple(pictures[n] for n in numbers.tolist())) if path.is_dir() else VideoFrames(path)
-    sources = source.files + (() if table is None or not table.is_file() else (table,))
+    sources = source.files + (() if table is None or not table.exists() else (table,))
     unlabelled = np.setdiff1d(available, numbers)
     return RawVideo(name, subject, numbers, labels, fps, sources, source, tuple(notes), unlabelled)
 
 
 def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int, Path]:
     found: dict[int, Path] = {}
-    for path in raw_folders.files(folder):
+    unreadable: dict[Path, str] = {}
+    for path in raw_folders.files(folder, unreadable):
         if path.suffix.lower() not in PICTURE_SUFFIXES:
             continue
         match = re.search(r"(\d+)$", path.stem)
@@ -240,6 +246,7 @@ def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int
             problems.append(VideoProblem(name, path, f"is the same frame as {found[int(match[1])].name}"))
         else:
             found[int(match[1])] = path
+    problems += [VideoProblem(name, path, text) for path, text in unreadable.items()]
     return found
 
 
@@ -250,6 +257,9 @@ def _labels(
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+    except OSError as error:
+        problems.append(VideoProblem(name, table, raw_folders.unreadable_text(error)))
+        return none
     except (UnicodeDecodeError, csv.Error) as error:
         problems.append(VideoProblem(name, table, f"cannot be read as CSV: {error}"))
         return none

@@ -1,4 +1,8 @@
-"""Finds the folders of a raw distribution, wherever in it the user points."""
+"""Finds the folders of a raw distribution, wherever in it the user points.
+
+A folder that cannot be read costs what is in it, not what is in others: it counts as empty, and the caller
+is told.
+"""
 
 import os
 from collections.abc import Callable, Collection
@@ -42,6 +46,7 @@ def find(root: Path, is_it: Callable[[Path], bool], expected: str) -> Path:
         ValueError: there are several that are equally near.
     """
     level = [root]
+    unreadable: dict[Path, str] = {}
     for _ in range(_DEPTH + 1):
         found = [folder for folder in level if is_it(folder)]
         if len(found) > 1:
@@ -51,27 +56,41 @@ def find(root: Path, is_it: Callable[[Path], bool], expected: str) -> Path:
             )
         if found:
             return found[0]
-        level = [below for folder in level for below in subfolders(folder)]
+        level = [below for folder in level for below in subfolders(folder, unreadable)]
     seen = ", ".join(sorted(os.listdir(root))[:8]) or "nothing"
-    raise FileNotFoundError(f"{root} holds no {expected}; found {seen}")
+    raise FileNotFoundError(f"{root} holds no {expected}; found {seen}" + _told(unreadable))
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """Its folders by name, without hidden ones; none where it cannot be read."""
+def subfolders(folder: Path, unreadable: dict[Path, str] | None = None) -> list[Path]:
+    """Its folders by name, without hidden ones.
+
+    Args:
+        folder: where to look.
+        unreadable: receives the folder and the reason if it cannot be read.
+    """
+    return _entries(folder, unreadable, folders=True)
+
+
+def files(folder: Path, unreadable: dict[Path, str] | None = None) -> list[Path]:
+    """Its files by name, without hidden ones; see `subfolders`."""
+    return _entries(folder, unreadable, folders=False)
+
+
+def unreadable_text(error: OSError) -> str:
+    """What is said of a file or folder that cannot be read."""
+    return f"cannot be read ({error.strerror or error}); see to it that you may, or take it out"
+
+
+def _entries(folder: Path, unreadable: dict[Path, str] | None, *, folders: bool) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
-    except PermissionError:
+            names = [e.name for e in entries if not e.name.startswith(".") and e.is_dir() == folders]
+    except OSError as error:
+        if unreadable is not None:
+            unreadable[folder] = unreadable_text(error)
         return []
     return [folder / name for name in sorted(names)]
 
 
-def files(folder: Path) -> list[Path]:
-    """Its files by name, without hidden ones.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and not e.is_dir()]
-    return [folder / name for name in sorted(names)]
+def _told(unreadable: dict[Path, str]) -> str:
+    return "".join(f"; {folder} {text}" for folder, text in unreadable.items())

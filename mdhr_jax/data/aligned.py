@@ -277,7 +277,7 @@ def _read_video(
     try:
         part = au_set.part_of(subject)
         sizes = files.sizes()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         problems.add(files.path, str(error))
         return None
     before = len(problems.lines)
@@ -338,7 +338,7 @@ def _read_labels(
     except FileNotFoundError:
         problems.add(path, "the file is missing")
         return numbers, labels
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OSError, csv.Error) as error:
         problems.add(path, f"cannot be read as CSV: {error}")
         return numbers, labels
     header = rows[0] if rows else []

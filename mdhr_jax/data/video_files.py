@@ -70,9 +70,13 @@ class FolderFiles:
         self.path, self.name = path, path.name
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every file by its relative name; hidden files are left out."""
+        """Bytes of every file by its relative name; hidden files are left out.
+
+        Raises:
+            OSError: a folder cannot be read.
+        """
         found: dict[str, int] = {}
-        for root, folders, files in os.walk(self.path):
+        for root, folders, files in os.walk(self.path, onerror=_raise):
             folders[:] = [folder for folder in folders if not folder.startswith(".")]
             for name in files:
                 file = Path(root, name)
@@ -88,6 +92,10 @@ class FolderFiles:
     def where(self, name: str) -> str:
         """Path of a file."""
         return str(self.path / name)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 class ArchiveFiles:

@@ -119,9 +119,10 @@ class PrecomputedDetector:
         worst = int(beyond.argmax())
         if beyond[worst] > _OUTSIDE * face.side:
             x, y = face.points[worst].tolist()
+            place = f"{POINTS[worst]} is at ({x:g}, {y:g})"
             raise DetectionsError(
-                f"{self._where}: frame {number}: {POINTS[worst]} is at ({x:g}, {y:g}), outside of the "
-                f"picture of {width} x {height}; expected pixels of the recording's frames, upright and not reduced"
+                f"{self._where}: frame {number}: {place}, outside of the picture "
+                f"of {width} x {height}; expected pixels of the recording's frames, upright and not reduced"
             )
         if beyond[worst] > 0:
             self._outside.append(float(beyond[worst]))
