@@ -221,7 +221,13 @@ def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
 
 def _about_labels(job: Job, video: RawVideo) -> dict[str, Any]:
     """What is said of the labels of a video; it changes with them."""
-    about = {"labelling": dict(job.labelling), "label_notes": list(video.notes), "fps": video.fps}
+    about = {
+        "labelling": dict(job.labelling),
+        "label_notes": list(video.notes),
+        "fps": video.fps,
+        "unlabelled": len(video.unlabelled),
+        "unlabelled_at_end": video.unlabelled_at_end,
+    }
     return json.loads(json.dumps(about))
 
 

@@ -185,7 +185,7 @@ def _detector(job: Job, video: RawVideo) -> Detector:
 
 def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.VideoProblem]) -> None:
     """Says what a user should know: notes, frames left out, videos left out."""
-    for note in scan.notes:
+    for note in (*scan.notes, *raw.unlabelled_notes(scan.videos)):
         announce(note)
     for outcome in outcomes:
         for note in outcome.notes:

@@ -13,7 +13,16 @@ from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 from mdhr_jax.data.records import ClipRecords
 
-_FROM_MANIFEST = ("dropped_frames", "status", "skipped_videos", "notes", "source", "labelling", "versions")
+_FROM_MANIFEST = (
+    "dropped_frames",
+    "unlabelled_frames",
+    "status",
+    "skipped_videos",
+    "notes",
+    "source",
+    "labelling",
+    "versions",
+)
 _TILE = 96
 _EYE_LINE = (255, 210, 0)
 
@@ -79,7 +88,7 @@ def of_records(opened: ClipRecords, clip_length: int = statistics.CLIP_LENGTH) -
     written = opened.directory / manifest.MANIFEST_FILE
     if written.is_file():
         found = json.loads(written.read_text())
-        report |= {key: found[key] for key in _FROM_MANIFEST}
+        report |= {key: found[key] for key in _FROM_MANIFEST if key in found}
     return report
 
 

@@ -28,6 +28,9 @@ from mdhr_jax.data.records import Video
 MANIFEST_FILE = "manifest.json"
 ALIGNMENT_FILE = "alignment.npz"
 
+_COUNTS = ("unlabelled", "unlabelled_at_end")
+"""Pictures of a recording without a label, and those after its last label."""
+
 _BLOCK = 1 << 20
 
 
@@ -73,6 +76,7 @@ def _manifest(
             "subject": video.subject,
             "part": video.part,
             "frames": len(video.labels),
+            **{key: record.provenance[key] for key in _COUNTS if record is not None},
             "gaps": int((np.diff(video.frame_numbers) != 1).sum()),
             "dropped": dropped,
             "status": dict(sorted(found.items())),
@@ -86,6 +90,7 @@ def _manifest(
         "aus": list(au_set.au_names),
         "frames": sum(video.num_frames for video in listed),
         "dropped_frames": totals,
+        "unlabelled_frames": sum(record.provenance["unlabelled"] for record in records.values() if record),
         "status": dict(sorted(statuses.items())),
         "skipped_videos": {name: list(reasons) for name, reasons in sorted(planned.left.items())},
         "notes": list(planned.notes),

@@ -24,7 +24,13 @@ REDUCTIONS = (1, 2, 4, 8)
 
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP")
 
+EARLY_END_SECONDS, EARLY_END_SHARE = 1.0, 0.1
+"""Labels end early where more than this much of the recording follows them: in seconds, and as a share of
+the labelled frames. Recordings may go on like that, and a label file that was cut off between two lines looks
+the same."""
+
 _MOST_LINES = 20
+_MOST_VIDEOS = 5
 
 
 class FrameError(ValueError):
@@ -130,6 +136,16 @@ class RawVideo:
         """Labelled frames."""
         return len(self.frame_numbers)
 
+    @property
+    def unlabelled_at_end(self) -> int:
+        """Frames of the recording after the last that has a label."""
+        return int((self.unlabelled > self.frame_numbers[-1]).sum())
+
+    @property
+    def labels_end_early(self) -> bool:
+        """Whether much of the recording follows its last label, see `EARLY_END_SECONDS`."""
+        return self.unlabelled_at_end > max(EARLY_END_SECONDS * self.fps, EARLY_END_SHARE * self.num_frames)
+
     def frames(self, reduce: int = 1) -> Iterator[Frame]:
         """Decodes the labelled frames one after the other, one in memory at a time.
 
@@ -201,6 +217,34 @@ def listed(problems: Sequence[VideoProblem], most: int = _MOST_LINES) -> str:
     lines = [str(problem) for problem in problems if id(problem) in shown]
     lines += [f"and {len(problems) - len(lines)} more"] if len(problems) > len(lines) else []
     return "\n  ".join(lines)
+
+
+def unlabelled_notes(videos: Sequence[RawVideo]) -> tuple[str, ...]:
+    """How many pictures have no label, in a line, and which labels may have been cut off, in another."""
+    without = [video for video in videos if len(video.unlabelled)]
+    if not without:
+        return ()
+    total = sum(len(video.unlabelled) for video in without)
+    of_all = total + sum(video.num_frames for video in videos)
+    notes = [
+        f"{total} of {of_all} pictures, in {len(without)} of {len(videos)} videos, have no label: not used"
+    ]
+    early = sorted(
+        (video for video in without if video.labels_end_early),
+        key=lambda video: -video.unlabelled_at_end / video.num_frames,
+    )
+    if early:
+        shown = ", ".join(
+            f"{video.name} {video.unlabelled_at_end} after {video.num_frames} labelled"
+            for video in early[:_MOST_VIDEOS]
+        )
+        shown += f" and {len(early) - _MOST_VIDEOS} more videos" if len(early) > _MOST_VIDEOS else ""
+        notes.append(
+            f"warning: labels end more than {EARLY_END_SECONDS:g} s and {EARLY_END_SHARE:.0%} of their "
+            f"number before the pictures do ({shown}); if the recordings were labelled to their end, "
+            "the label files were cut off: copy them anew"
+        )
+    return tuple(notes)
 
 
 def missing_subjects(au_set: facs.AUSet, present: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data_prep import bp4d_raw
-from data_prep.raw import FrameError
+from data_prep.raw import FrameError, unlabelled_notes
 from mdhr_jax import facs
 from tests.data_prep import raw_trees
 from tests.data_prep.raw_trees import Bp4dVideo, read_number
@@ -316,3 +316,25 @@ def test_two_trees_side_by_side_are_ambiguous(tree):
     shutil.copytree(tree, tree.parent / "copy")
     with pytest.raises(ValueError, match=r"more than once: .*BP4D.*copy"):
         bp4d_raw.scan(tree.parent)
+
+
+def test_pictures_without_a_label_are_counted_and_a_cut_off_file_is_told(tmp_path):
+    videos = [
+        Bp4dVideo("F001_T1", range(10, 60), unlabelled=range(5)),
+        Bp4dVideo("F001_T2", range(60), unlabelled=range(60, 85)),
+        Bp4dVideo("M011_T1", range(60)),
+    ]
+    tree = raw_trees.write_bp4d(tmp_path, videos, size=(52, 70))
+    found = bp4d_raw.scan(tree).videos
+    assert [video.unlabelled.tolist() for video in found] == [[*range(5)], [*range(60, 85)], []]
+    assert unlabelled_notes(found) == ("30 of 200 pictures, in 2 of 3 videos, have no label: not used",)
+    change_lines(codes(tree, "M011_T1"), lambda lines: lines.__delitem__(slice(31, None)))
+    found = bp4d_raw.scan(tree).videos
+    assert [video.unlabelled_at_end for video in found] == [0, 25, 30]
+    count, warning = unlabelled_notes(found)
+    assert count.startswith("60 of 200 pictures")
+    assert "(M011_T1 30 after 30 labelled)" in warning
+    assert warning.startswith(
+        "warning: labels end more than 1 s and 10% of their number before the pictures do"
+    )
+    assert unlabelled_notes(found[:0]) == ()

@@ -106,6 +106,10 @@ def test_manifest_tells_what_is_there_and_what_is_not(raw_bp4d, data):
     assert manifest["frames"] == opened.num_frames == 40 + 16 + 17 + 17
     assert manifest["dropped_frames"] == {"no face": 7}
     assert manifest["skipped_videos"] == {}
+    # The picture 5000 of each video.
+    assert manifest["unlabelled_frames"] == 4
+    counts = [(v["unlabelled"], v["unlabelled_at_end"]) for v in manifest["videos"].values()]
+    assert counts == [(1, 1)] * 4
     assert manifest["videos"]["F007_T8"]["dropped"] == {"no face": list(range(20, 27))}
     assert manifest["videos"]["F001_T2"]["gaps"] == 1
     assert any("38 of the 41 subjects of BP4D are missing" in note for note in manifest["notes"])
@@ -132,7 +136,7 @@ def test_inspect_counts_what_is_there(data, tmp_path, capsys):
     # F007_T8: 8 to 19 and 27 to 31.
     test = report["folds"]["1"]["test"]
     assert (test["windows"], test["padded_windows"], test["padded_frames"]) == (2, 2, 4 + 11)
-    assert report["dropped_frames"] == {"no face": 7}
+    assert (report["dropped_frames"], report["unlabelled_frames"]) == ({"no face": 7}, 4)
     with Image.open(sheet) as picture:
         assert picture.size == (12 * 96, 4 * 108)
     with Image.open(quality) as picture:
