@@ -34,9 +34,6 @@ _NO_FACE = (
     "--short-side or give the faces that another program finds with --detections"
 )
 
-_TRACKS_A_RUN = 10_000
-"""Room for the tracks between two jumps of the frame numbers."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -238,13 +235,14 @@ def _record(
     notes = list(detector.notes) if isinstance(detector, PrecomputedDetector) else []
     notes += [f"another face is in view in {others} frames"] if others else []
     tracks = {crop.track for crop in made if crop.track >= 0}
-    anew = len(tracks) - len({track // _TRACKS_A_RUN for track in tracks})
+    anew = len(tracks) - len({track // alignment_record.TRACKS_A_RUN for track in tracks})
     if anew:
         notes.append(f"the face was lost and followed anew {anew} time(s); check that it is the subject's")
     missing = np.full((2, 3), np.nan, np.float32)
     return AlignmentRecord(
         frame_numbers=video.frame_numbers,
         status=tuple(crop.status for crop in made),
+        track=np.array([crop.track for crop in made], np.int32),
         confidence=np.array([crop.confidence for crop in made], np.float32),
         other_faces=np.array([crop.other_faces for crop in made], np.int32),
         points=np.stack([crop.raw_points for crop in made]).astype(np.float32),
@@ -274,7 +272,9 @@ def _aligned(video: RawVideo, recipe: AlignmentRecipe, detector: Detector) -> It
 def _of_run(crops: list[AlignedFrame], run: int) -> Iterator[AlignedFrame]:
     """The crops with tracks numbered over all runs of a video."""
     for crop in crops:
-        yield dataclasses.replace(crop, track=crop.track + run * _TRACKS_A_RUN if crop.track >= 0 else -1)
+        yield dataclasses.replace(
+            crop, track=crop.track + run * alignment_record.TRACKS_A_RUN if crop.track >= 0 else -1
+        )
 
 
 def _as_they_are(video: RawVideo) -> Iterator[AlignedFrame]:

@@ -129,6 +129,7 @@ def _alignments(records: Mapping[str, AlignmentRecord | None]) -> bytes:
         "video": np.concatenate([np.full(len(r.status), i, np.int32) for i, r in enumerate(known.values())]),
         "frame_number": np.concatenate([r.frame_numbers for r in known.values()]),
         "status": np.concatenate([np.array(r.status) for r in known.values()]),
+        "track": np.concatenate([r.track for r in known.values()]),
         "confidence": np.concatenate([r.confidence for r in known.values()]),
         "other_faces": np.concatenate([r.other_faces for r in known.values()]),
         "points": np.concatenate([r.points for r in known.values()]),

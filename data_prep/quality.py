@@ -42,7 +42,10 @@ def read(folder: Path) -> dict[str, np.ndarray]:
             "data sets written by data_prep with --raw do"
         )
     with np.load(path) as stored:
-        return dict(stored)
+        found = dict(stored)
+    # Older sets do not say the track.
+    found.setdefault("track", np.zeros(len(found["frame_number"]), np.int32))
+    return found
 
 
 def jitter(
@@ -57,6 +60,8 @@ def jitter(
         rows = np.flatnonzero(arrays["video"] == number)
         # Only frames that follow each other in the recording are compared.
         runs = np.cumsum(np.diff(arrays["frame_number"][rows], prepend=0) != 1)
+        # Nor those on either side of a change of the track.
+        runs = np.cumsum(np.diff(runs, prepend=0) + (np.diff(arrays["track"][rows], prepend=0) != 0))
         frames = [_frame(arrays, row, run) for row, run in zip(rows.tolist(), runs.tolist(), strict=True)]
         values.append(measure.jitter(frames, recipe))
     before, after = np.array(values, np.float64).reshape(-1, 2).T

@@ -21,6 +21,7 @@ PROVENANCE_FILE = "provenance.json"
 _HEADER = (
     "frame",
     "status",
+    "track",
     "confidence",
     "other_faces",
     *(f"{point}_{axis}" for point in POINTS for axis in "xy"),
@@ -36,6 +37,9 @@ class AlignmentRecord:
         frame_numbers: of all frames asked for, ascending.
         status: of each frame: ``detected``, ``tracked``, ``interpolated``, ``as is`` (not looked for), or
             why there is no crop.
+        track: number of the subject's track; another number where the face was lost and is followed anew, and
+            from the next `TRACKS_A_RUN` on after each jump of the frame numbers; -1 where there is no crop or
+            the face was not looked for.
         confidence: of the detector; NaN where it did not look or found nothing.
         other_faces: how many other faces were in the frame.
         points: measured places of `POINTS` in the recording's frame, pixels; NaN where not measured.
@@ -45,6 +49,7 @@ class AlignmentRecord:
 
     frame_numbers: Int32[np.ndarray, "F"]
     status: tuple[str, ...]
+    track: Int32[np.ndarray, "F"]
     confidence: Float32[np.ndarray, "F"]
     other_faces: Int32[np.ndarray, "F"]
     points: Float32[np.ndarray, "F 5 2"]
@@ -78,12 +83,15 @@ class AlignmentRecord:
             [self.points.reshape(-1, 10), self.matrices.reshape(-1, 6)], axis=1, dtype=np.float64
         )
         for i, status in enumerate(self.status):
-            cells = [_cell(self.confidence[i], 4), self.other_faces[i]]
+            cells = [self.track[i], _cell(self.confidence[i], 4), self.other_faces[i]]
             cells += [_cell(value, 3) for value in numbers[i, :10]] + [_cell(v, 6) for v in numbers[i, 10:]]
             writer.writerow([self.frame_numbers[i], status, *cells])
         provenance = json.dumps(self.provenance, indent=1, sort_keys=True) + "\n"
         return [(ALIGNMENT_FILE, text.getvalue().encode()), (PROVENANCE_FILE, provenance.encode())]
 
+
+TRACKS_A_RUN = 10_000
+"""Room for the tracks between two jumps of the frame numbers."""
 
 CROPPED = ("detected", "tracked", "interpolated", "as is")
 """Values of the status of frames that have a crop."""
@@ -105,13 +113,14 @@ def parse(alignment: bytes, provenance: bytes, where: str) -> AlignmentRecord:
         if tuple(rows[0]) != _HEADER:
             raise ValueError(f"its columns are {','.join(rows[0])}")
         body = rows[1:]
-        values = np.array([[float(cell or "nan") for cell in row[4:]] for row in body], np.float32)
-        values = values.reshape(-1, len(_HEADER) - 4)
+        values = np.array([[float(cell or "nan") for cell in row[5:]] for row in body], np.float32)
+        values = values.reshape(-1, len(_HEADER) - 5)
         return AlignmentRecord(
             frame_numbers=np.array([int(row[0]) for row in body], np.int32),
             status=tuple(row[1] for row in body),
-            confidence=np.array([float(row[2] or "nan") for row in body], np.float32),
-            other_faces=np.array([int(row[3]) for row in body], np.int32),
+            track=np.array([int(row[2]) for row in body], np.int32),
+            confidence=np.array([float(row[3] or "nan") for row in body], np.float32),
+            other_faces=np.array([int(row[4]) for row in body], np.int32),
             points=values[:, :10].reshape(-1, 5, 2),
             matrices=values[:, 10:].reshape(-1, 2, 3),
             provenance=json.loads(provenance),

@@ -18,6 +18,7 @@ def arrays(points, matrices, numbers):
         "video": np.zeros(count, np.int32),
         "frame_number": np.array(numbers, np.int32),
         "status": np.array(["detected"] * count),
+        "track": np.zeros(count, np.int32),
         "confidence": np.ones(count, np.float32),
         "other_faces": np.zeros(count, np.int32),
         "points": points.astype(np.float32),
@@ -43,6 +44,14 @@ def test_jumps_of_the_recording_are_not_unrest():
     np.testing.assert_allclose(found, 0, atol=1e-3)
     apart = quality.jitter(arrays(points, matrices, [1, 3, 5, 7, 9, 11]), RECIPE)
     assert np.isnan(apart).all()
+
+
+def test_another_track_is_not_unrest():
+    points = np.stack([FACE, FACE, FACE, FACE + 40, FACE + 40, FACE + 40])
+    given = arrays(points, np.stack([similarity(p, 256) for p in points]), range(6))
+    assert quality.jitter(given, RECIPE)[0] > 5
+    given["track"][3:] = 1
+    np.testing.assert_allclose(quality.jitter(given, RECIPE), 0, atol=1e-3)
 
 
 def test_a_data_set_that_does_not_say(tmp_path):
