@@ -7,6 +7,8 @@ Three kinds of input:
     --aligned ALIGNED               faces that are cut out already
 
 The second step, from ALIGNED to TFRecord, is cheap and can be run again.
+
+Exit codes: `COMPLETE`, `LEFT_OUT`, `NOTHING_WRITTEN`, `INTERRUPTED`.
 """
 
 import argparse
@@ -26,6 +28,17 @@ from mdhr_jax.data.workers import usable_cpus
 from mdhr_jax.faces import options
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.progress import announce
+
+COMPLETE = 0
+"""All that was asked for is written."""
+
+LEFT_OUT = 1
+"""Something is written, but videos were left out; they are listed."""
+
+NOTHING_WRITTEN = 2
+"""Nothing is written or the work is not finished: wrong arguments, no usable video, --strict, a full disk."""
+
+INTERRUPTED = 130
 
 ReadRaw = Callable[[argparse.Namespace], Scan]
 """Reads a distribution; gets all arguments, of which ``raw`` is the folder."""
@@ -92,7 +105,7 @@ def main(
         arguments: by default those of the process.
 
     Returns:
-        Exit code: 0; 1 after a problem or if a video was left out, which is printed.
+        Exit code, see above.
     """
     chosen = made.parse_args(arguments)
     _check(made, chosen)
@@ -100,10 +113,10 @@ def main(
         return _run(au_set, chosen, read_raw)
     except (OSError, ValueError, ImportError, RuntimeError) as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
-        return 1
+        return NOTHING_WRITTEN
     except KeyboardInterrupt:
         print(f"{made.prog}: interrupted; finished videos are kept", file=sys.stderr)
-        return 130
+        return INTERRUPTED
 
 
 def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
@@ -129,7 +142,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
         planned = plan.read(chosen.aligned) or plan.Plan()
         planned.check_complete(chosen.aligned)
         _write(au_set, tree, planned, chosen.out)
-        return 1 if planned.left else 0
+        return LEFT_OUT if planned.left else COMPLETE
     if chosen.raw is not None:
         scan, recipe = read_raw(chosen), options.recipe(chosen)
     else:
@@ -151,16 +164,19 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     outcomes = _align(job, scan, chosen)
     problems = [*scan.problems, *(o.problem for o in outcomes if o.problem is not None)]
     _report(scan, outcomes, problems)
+    usable = {outcome.video for outcome in outcomes if outcome.problem is None}
     if chosen.shard is not None:
-        return 1 if problems else 0
+        # A job may have got no video at all.
+        if outcomes and not usable:
+            return NOTHING_WRITTEN
+        return LEFT_OUT if problems else COMPLETE
     planned = plan.Plan.of(scan, problems)
     plan.write(out, planned)
-    usable = {outcome.video for outcome in outcomes if outcome.problem is None}
     if not usable:
         raise ValueError("none of the videos could be aligned (see above); no data set was written")
     subjects = {video.name: video.subject for video in scan.videos}
     _write(au_set, aligned.read_tree(au_set, out, usable, subjects), planned, chosen.out)
-    return 1 if problems else 0
+    return LEFT_OUT if problems else COMPLETE
 
 
 def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:

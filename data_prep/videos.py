@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         au_set = own_videos.make_set(chosen.name, facs.get(chosen.like), persons)
     except (OSError, ValueError) as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
-        return 1
+        return command.NOTHING_WRITTEN
     return command.main(
         au_set,
         made,

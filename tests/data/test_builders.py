@@ -72,7 +72,7 @@ def test_a_set_that_is_there_is_left_alone(data_dir, aligned_tree, tmp_path, run
     shutil.copytree(aligned_tree, tree)
     aligned.write_recipe(tree, {"name": "other"})
     done = write(run_python, tree, data_dir)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "holds another data set: crop_recipe is {'eye_height'" in done.stderr
     assert "Delete that folder" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -84,7 +84,7 @@ def test_a_frame_that_cannot_be_read_leaves_nothing(aligned_tree, tmp_path, run_
     spoilt = tree / "F007_T10/frames/30.jpg"
     spoilt.write_bytes(spoilt.read_bytes()[:2000])
     done = write(run_python, tree, tmp_path / "out")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{spoilt} is not a readable JPEG" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
@@ -105,7 +105,7 @@ def test_a_killed_writer_leaves_nothing_that_looks_complete(aligned_tree, tmp_pa
 
 def test_problems_of_a_tree_and_wrong_arguments(tmp_path, run_python):
     done = write(run_python, tmp_path / "nowhere", tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "nowhere is not a folder" in done.stderr
     assert "Traceback" not in done.stderr
     done = run_python("-m", "data_prep.disfa", "--out", str(tmp_path))

@@ -152,7 +152,7 @@ def test_array_jobs_and_a_restart_give_the_same_bytes(raw_bp4d, data, tmp_path, 
         assert not (tmp_path / "bp4d").exists()
     capfd.readouterr()
     # What is not complete is not taken for complete.
-    assert bp4d.main(["--aligned", str(archives), "--out", str(tmp_path / "early")]) == 1
+    assert bp4d.main(["--aligned", str(archives), "--out", str(tmp_path / "early")]) == 2
     assert "1 of 4 videos are not aligned yet (F001_T2)" in capfd.readouterr().err
     assert not (tmp_path / "early").exists()
     assert run(root, tmp_path) == 0
@@ -213,7 +213,7 @@ def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, ca
     # What was mended later is taken in; the data set that is there is not touched.
     shutil.copy(raw_bp4d[0] / "raw/AUCoding/AU_OCC/M011_T1.csv", root / "raw/AUCoding/AU_OCC")
     before = written(out)
-    assert run(root, out) == 1
+    assert run(root, out) == 2
     told = capfd.readouterr().err
     assert "holds another data set" in told
     assert written(out) == before
@@ -234,7 +234,7 @@ def test_faces_that_are_not_of_the_recording_leave_their_video_out(raw_bp4d, tmp
     unreadable.unlink()
     unreadable.mkdir()
     out = tmp_path / "out"
-    assert run(root, out) != 0
+    assert run(root, out, "--workers", "1") == 1
     told = capfd.readouterr().err
     assert "M011_T1.csv: the recording has no frame 2439: its frames are 2439 to 2455, " in told
     assert re.search(r"F001_T1: .*csv: frame 0: \w+ is at .*, outside of the picture of 208 x 278", told)
@@ -244,18 +244,33 @@ def test_faces_that_are_not_of_the_recording_leave_their_video_out(raw_bp4d, tmp
     assert any("has no face in 9 of 24 frames" in note for note in manifest["videos"]["F007_T8"]["notes"])
 
 
+def test_nothing_written_is_another_exit_code_than_something_left_out(raw_bp4d, tmp_path, capfd):
+    root = tmp_path / "root"
+    shutil.copytree(raw_bp4d[0], root)
+    for table in (root / "found").iterdir():
+        table.write_text("frame\n")
+    assert (
+        run(root, tmp_path, "--workers", "1", "--shard", "1/2") == run(root, tmp_path, "--workers", "1") == 2
+    )
+    assert "none of the videos could be aligned" in capfd.readouterr().err
+    shutil.copy(raw_bp4d[0] / "found/M011_T1.csv", root / "found")
+    # The second and the last of four videos, neither, and none at all.
+    found = [run(root, tmp_path, "--workers", "1", "--shard", shard) for shard in ("2/2", "1/2", "9/9")]
+    assert found == [1, 2, 0]
+
+
 def test_strict_stops_before_anything_is_written(raw_bp4d, tmp_path, capfd):
     root = tmp_path / "root"
     shutil.copytree(raw_bp4d[0], root)
     (root / "raw/AUCoding/AU_OCC/M011_T1.csv").unlink()
-    assert run(root, tmp_path / "out", "--strict") == 1
+    assert run(root, tmp_path / "out", "--strict") == 2
     assert "1 problem(s) in" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_faces_cut_out_otherwise_are_not_mixed(raw_bp4d, data, capfd):
     before = written(data)
-    assert run(raw_bp4d[0], data, "--max-gap", "0") == 1
+    assert run(raw_bp4d[0], data, "--max-gap", "0") == 2
     assert "max_gap is 5 there, 0 here" in capfd.readouterr().err
     assert written(data) == before
 
@@ -280,10 +295,10 @@ def test_arguments_that_make_no_sense(case, tmp_path, capsys):
 
 
 def test_folders_that_hold_nothing(tmp_path, capsys):
-    assert bp4d.main(["--raw", str(tmp_path / "none"), "--out", str(tmp_path), "--detections", "x"]) == 1
+    assert bp4d.main(["--raw", str(tmp_path / "none"), "--out", str(tmp_path), "--detections", "x"]) == 2
     assert "none is not a folder" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
-    assert bp4d.main(["--raw", str(tmp_path / "empty"), "--out", str(tmp_path), "--detections", "x"]) == 1
+    assert bp4d.main(["--raw", str(tmp_path / "empty"), "--out", str(tmp_path), "--detections", "x"]) == 2
     assert "empty is empty" in capsys.readouterr().err
 
 
@@ -318,13 +333,13 @@ def test_disfa_from_video_files(tmp_path, capfd):
     assert (manifest["source"], manifest["labelling"]) == ({"camera": "left"}, {"present_from_intensity": 4})
     # The other camera's faces are other faces.
     raw_trees.write_disfa(tmp_path / "raw", videos[:1], size, camera="Right")
-    assert disfa.main([*arguments, "--camera", "right"]) == 1
+    assert disfa.main([*arguments, "--camera", "right"]) == 2
     assert "holds other recordings (camera is 'left' there, 'right' here)" in capfd.readouterr().err
     # Archives of jobs that disagree are not mixed.
     aligned_dir = tmp_path / "disfa-aligned"
     (aligned_dir / "SN013.zip").rename(tmp_path / "SN013.zip")
     assert disfa.main([*arguments, "--threshold", "3", "--shard", "1/1"]) == 0
     (tmp_path / "SN013.zip").replace(aligned_dir / "SN013.zip")
-    assert disfa.main(["--aligned", str(aligned_dir), "--out", str(tmp_path / "mixed")]) == 1
+    assert disfa.main(["--aligned", str(aligned_dir), "--out", str(tmp_path / "mixed")]) == 2
     assert "labelled in different ways" in capfd.readouterr().err
     assert not (tmp_path / "mixed/disfa/1.0.0").exists()

@@ -88,7 +88,7 @@ def test_folders_that_hide_what_is_looked_for_are_named(tree, forbid):
 def test_the_command_goes_on_and_ends_with_an_error(tree, forbid, tmp_path, capfd, strict):
     forbid(tree / "2D+3D/M011/T1")
     lists = ["--raw", str(tree), "--out", str(tmp_path), "--detections", "none"]
-    assert bp4d.main([*lists, "--strict"] if strict else lists) != 0
+    assert bp4d.main([*lists, "--strict"] if strict else lists) == 2
     err = capfd.readouterr().err
     assert f"M011_T1: {tree}/2D+3D/M011/T1: cannot be read (Permission denied)" in err
     assert "Traceback" not in err
