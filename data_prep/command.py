@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep import aligned_images, manifest, plan, pool, raw, reference_lists
+from data_prep import aligned_images, manifest, plan, pool, raw, reference_lists, start
 from data_prep.archives import Job, Outcome
 from data_prep.raw import RawVideo, Scan
 from mdhr_jax import facs
@@ -38,7 +38,7 @@ LEFT_OUT = 1
 NOTHING_WRITTEN = 2
 """Nothing is written or the work is not finished: wrong arguments, no usable video, --strict, a full disk."""
 
-INTERRUPTED = 130
+INTERRUPTED = start.INTERRUPTED
 
 ReadRaw = Callable[[argparse.Namespace], Scan]
 """Reads a distribution; gets all arguments, of which ``raw`` is the folder."""

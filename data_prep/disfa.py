@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Sequence
 
-from data_prep import command, disfa_raw
-from mdhr_jax import facs
+from data_prep import start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; see `data_prep.command`."""
+    with start.quiet("data_prep.disfa"):
+        from data_prep import command, disfa_raw
+        from mdhr_jax import facs
     made = command.parser("disfa", facs.DISFA.title)
     made.add_argument("--camera", choices=("left", "right"), default="left", help="which of the two")
     made.add_argument(

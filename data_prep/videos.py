@@ -9,12 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep import command, own_videos
-from mdhr_jax import facs
+from data_prep import start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; see `data_prep.command`."""
+    with start.quiet("data_prep.videos"):
+        from data_prep import command, own_videos
+        from mdhr_jax import facs
     made = command.parser("videos", "videos", published=False)
     _add_arguments(made)
     # Read before the command runs, because the data set's entry depends on what lies in the folder.
