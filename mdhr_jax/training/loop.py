@@ -315,10 +315,7 @@ def _all_finite(tree: PyTree) -> Bool[Array, ""]:
 
 def _make_train_step(experiment: Experiment) -> TrainStep:
     config = experiment.config
-    rates = experiment.train_records.rates()
-    if never := [name for name, rate in zip(experiment.au_set.au_names, rates, strict=True) if not rate]:
-        announce(f"warning: {', '.join(never)} never present in the training videos; it cannot be learnt")
-    class_weights = weights_from_rates(rates)
+    class_weights = weights_from_rates(experiment.train_records.rates())
     options = StepOptions(
         image_size=config.data.image_size,
         crop_margin=config.data.crop_margin,

@@ -12,6 +12,7 @@ from mdhr_jax.data import own_sets
 from mdhr_jax.training import weights, workdir
 from mdhr_jax.training.evaluate import evaluate_checkpoint
 from mdhr_jax.training.experiment import open_experiment
+from mdhr_jax.training.labelled import check_labels
 from mdhr_jax.training.loop import train
 
 
@@ -35,6 +36,7 @@ def run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | No
     experiment = open_experiment(config)
     if config.mode == "eval":
         return evaluate_checkpoint(experiment, directory)
+    check_labels(experiment)
     if not workdir.holds_run(directory):  # A run that goes on has its weights.
         weights.check_config(config)
     return train(experiment, directory)
