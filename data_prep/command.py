@@ -27,7 +27,7 @@ from mdhr_jax.data.aligned import AlignedTree
 from mdhr_jax.data.workers import usable_cpus
 from mdhr_jax.faces import options
 from mdhr_jax.faces.detector import Detector
-from mdhr_jax.progress import announce
+from mdhr_jax.progress import announce, counted
 
 COMPLETE = 0
 """All that was asked for is written."""
@@ -210,10 +210,10 @@ def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.Vide
             announce(f"{outcome.video}: {len(numbers)} of {outcome.frames} frames left out ({reason})")
     kept = sum(outcome.kept for outcome in outcomes)
     made = sum(not outcome.kept and outcome.problem is None for outcome in outcomes)
-    announce(f"{made} videos aligned, {kept} were there already")
+    announce(f"{counted(made, 'video')} aligned, {kept} {'was' if kept == 1 else 'were'} there already")
     if problems:
         skipped = {problem.video for problem in problems if problem.video}
-        announce(f"{len(skipped)} video(s) left out:\n  {raw.listed(problems)}")
+        announce(f"{counted(len(skipped), 'video')} left out:\n  {raw.listed(problems)}")
 
 
 def _write(au_set: facs.AUSet, tree: AlignedTree, planned: plan.Plan, out: Path) -> None:

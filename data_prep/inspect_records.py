@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from data_prep import manifest, statistics
+from data_prep import manifest, plan, statistics
 from mdhr_jax import facs
-from mdhr_jax.data import layout, own_sets, records
+from mdhr_jax.data import aligned, layout, own_sets, records, video_files
 from mdhr_jax.data.records import ClipRecords
 
 _FROM_MANIFEST = (
@@ -42,21 +42,46 @@ def find(path: Path, dataset: str | None = None) -> tuple[facs.AUSet, Path]:
         candidates = [path]
     else:
         candidates = sorted(info.parent for info in path.glob(f"**/{layout.TFDS_VERSION}/dataset_info.json"))
-    named = {str(layout.read_metadata(folder).get("au_set")): folder for folder in candidates}
+    names = [str(layout.read_metadata(folder).get("au_set")) for folder in candidates]
     if dataset is not None:
-        if dataset not in named:
-            raise FileNotFoundError(f"there is no {dataset} in {path}; found {', '.join(named) or 'nothing'}")
-        named = {dataset: named[dataset]}
-    if not named:
+        if dataset not in names:
+            raise FileNotFoundError(f"there is no {dataset} in {path}; found {', '.join(names) or 'nothing'}")
+        candidates = [folder for folder, name in zip(candidates, names, strict=True) if name == dataset]
+        names = [dataset] * len(candidates)
+    if not names:
+        _refuse_aligned(path)
         raise FileNotFoundError(
             f"{path} holds neither a prepared data set nor list files of the reference; "
             f"looked for <set>/{layout.TFDS_VERSION}/dataset_info.json and for *_img_path_fold1.txt"
         )
-    if len(named) > 1:
-        raise ValueError(f"{path} holds {', '.join(named)}; choose one with --dataset")
-    ((name, folder),) = named.items()
+    if len(set(names)) < len(names):
+        listed = ", ".join(map(str, candidates))
+        raise ValueError(
+            f"{path} holds data sets of the same name ({listed}); give the folder of one of them"
+        )
+    if len(names) > 1:
+        raise ValueError(f"{path} holds {', '.join(names)}; choose one with --dataset")
+    (name,), (folder,) = names, candidates
     own_sets.register(folder.parents[1], name)
     return facs.get(name), folder
+
+
+def _refuse_aligned(path: Path) -> None:
+    """Tells folders of aligned faces that no records were made of yet from those that hold nothing.
+
+    Raises:
+        FileNotFoundError: it is such a folder, or holds one.
+    """
+    for folder in (path, *sorted(path.glob("*/"))):
+        planned = plan.read(folder) if (folder / aligned.RECIPE_FILE).is_file() else None
+        if planned is not None:
+            there = {files.name for files in video_files.find(folder)}
+            made, count = len(there.intersection(planned.videos)), len(planned.videos)
+            raise FileNotFoundError(
+                f"{folder} holds the aligned faces of {made} of {count} videos, of which no records were "
+                "written yet; run the command that aligned them again, without --shard, which "
+                + ("writes them" if made == count else "aligns the others and writes them")
+            )
 
 
 def open_all(au_set: facs.AUSet, folder: Path) -> ClipRecords:

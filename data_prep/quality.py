@@ -22,6 +22,8 @@ from mdhr_jax.faces.recipe import AlignmentRecipe
 
 # Of Okabe and Ito (2008): they can be told apart by colour-blind people.
 _COLOURS = ("#0072B2", "#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00")
+# Legends lie below the panels, where they cover nothing.
+_BELOW: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "fontsize": 8}
 _MOST_POINTS = 20_000
 _MOST_VIDEOS = 60
 
@@ -69,7 +71,14 @@ def jitter(
 
 
 def figure(arrays: dict[str, np.ndarray]) -> UInt8[np.ndarray, "H W 3"]:
-    """Draws the picture.
+    """The picture as pixels; see `draw`."""
+    canvas = draw(arrays).canvas
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw(arrays: dict[str, np.ndarray]) -> Any:
+    """Draws the picture: a Matplotlib figure on a canvas of pixels.
 
     Raises:
         ImportError: Matplotlib is missing.
@@ -80,14 +89,13 @@ def figure(arrays: dict[str, np.ndarray]) -> UInt8[np.ndarray, "H W 3"]:
     except ImportError as error:
         raise ImportError(f"figures need Matplotlib ({error}): pip install mdhr_jax[figures]") from error
     drawn = Figure(figsize=(13, 10), layout="constrained", dpi=110)
-    canvas = FigureCanvasAgg(drawn)
+    FigureCanvasAgg(drawn)
     axes = drawn.subplots(2, 2)
     _draw_points(axes[0, 0], arrays)
     _draw_jitter(axes[0, 1], arrays)
     _draw_status(axes[1, 0], arrays)
     _draw_scale(axes[1, 1], arrays)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return drawn
 
 
 def _draw_points(axes: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -101,7 +109,7 @@ def _draw_points(axes: Any, arrays: dict[str, np.ndarray]) -> None:
     axes.set(xlim=(0, layout.IMAGE_EDGE), ylim=(layout.IMAGE_EDGE, 0), xlabel="x, pixels", ylabel="y, pixels")
     axes.set_aspect("equal")
     axes.set_title("Measured points in the crops")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(**_BELOW, ncols=3)
 
 
 def _draw_jitter(axes: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -112,7 +120,10 @@ def _draw_jitter(axes: Any, arrays: dict[str, np.ndarray]) -> None:
     ):
         values = np.sort(values[np.isfinite(values)])
         if len(values):
-            axes.step(values, np.arange(1, len(values) + 1) / len(values), label=label, color=colour)
+            # From 0 on, so that a single video has a line too.
+            shares = np.arange(len(values) + 1) / len(values)
+            axes.step([values[0], *values], shares, where="post", label=label, color=colour)
+            axes.plot(values, shares[1:], ".", color=colour)
     axes.set(
         xlabel="second difference at eyes and mouth, root mean square, pixels of the crop",
         ylabel="share of videos",
@@ -120,7 +131,11 @@ def _draw_jitter(axes: Any, arrays: dict[str, np.ndarray]) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_xlim(left=0)
     axes.set_title("Unrest of the crops from frame to frame")
-    axes.legend(loc="lower right")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**_BELOW, ncols=2)
+    else:
+        text = "not measured: no three frames in a row have measured points"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center")
 
 
 def _draw_status(axes: Any, arrays: dict[str, np.ndarray]) -> None:
@@ -141,7 +156,7 @@ def _draw_status(axes: Any, arrays: dict[str, np.ndarray]) -> None:
     more = f", the {len(worst)} worst of {len(names)} videos" if len(worst) < len(names) else ""
     axes.set(xlabel="share of the frames", xlim=(0, 1))
     axes.set_title(f"How faces were found{more}")
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(**_BELOW, ncols=4)
 
 
 def _draw_scale(axes: Any, arrays: dict[str, np.ndarray]) -> None:

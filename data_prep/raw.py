@@ -30,7 +30,7 @@ the labelled frames. Recordings may go on like that, and a label file that was c
 the same."""
 
 _MOST_LINES = 20
-_MOST_VIDEOS = 5
+_MOST_VIDEOS = _MOST_NAMES = 5
 
 
 class FrameError(ValueError):
@@ -253,7 +253,9 @@ def missing_subjects(au_set: facs.AUSet, present: Sequence[str]) -> tuple[str, .
     if not missing:
         return ()
     count = sum(map(len, au_set.parts))
-    return (f"{len(missing)} of the {count} subjects of {au_set.title} are missing: {', '.join(missing)}",)
+    shown = ", ".join(missing[:_MOST_NAMES])
+    shown += f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
+    return (f"{len(missing)} of the {count} subjects of {au_set.title} are missing: {shown}",)
 
 
 @dataclasses.dataclass(frozen=True)

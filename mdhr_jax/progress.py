@@ -11,6 +11,16 @@ def announce(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def counted(number: int, what: str) -> str:
+    """``1 video``, ``2 videos``.
+
+    Args:
+        number: how many.
+        what: one of them; an s makes it several.
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def format_duration(seconds: float) -> str:
     """Seconds as ``42s``, ``3m05s`` or ``2h07m``."""
     whole = max(0, round(seconds))

@@ -61,7 +61,8 @@ def test_labels_end_on_the_frames_of_their_number(tree):
         np.testing.assert_array_equal(video.labels, written.all_labels())
         assert not video.notes
         assert video.sources[0] == codes(tree, written.name)
-    assert "39 of the 41 subjects" in scan.notes[0]
+    missing = "F002, F003, F004, F005, F006 and 34 more"
+    assert scan.notes == (f"39 of the 41 subjects of BP4D are missing: {missing}",)
 
 
 def test_frames_are_of_the_recording_and_may_be_reduced(tmp_path):

@@ -156,7 +156,7 @@ def test_array_jobs_and_a_restart_give_the_same_bytes(raw_bp4d, data, tmp_path, 
     assert "1 of 4 videos are not aligned yet (F001_T2)" in capfd.readouterr().err
     assert not (tmp_path / "early").exists()
     assert run(root, tmp_path) == 0
-    assert "1 videos aligned, 3 were there already" in capfd.readouterr().err
+    assert "1 video aligned, 3 were there already" in capfd.readouterr().err
     assert written(tmp_path) == written(data)
     shutil.rmtree(tmp_path / "bp4d")
     assert run(root, tmp_path) == 0
@@ -192,7 +192,7 @@ def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, ca
     out = tmp_path / "out"
     assert run(root, out) == 1
     told = capfd.readouterr().err
-    assert "2 video(s) left out" in told
+    assert "2 videos left out" in told
     assert "M011_T1.csv: the label file is missing" in told
     assert "97.jpg, frame 97: is not a readable picture" in told
     manifest = json.loads((out / "bp4d/1.0.0/manifest.json").read_text())

@@ -1,11 +1,13 @@
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 
-from data_prep import inspect
+from data_prep import inspect, plan
 from mdhr_jax import facs
+from mdhr_jax.data import aligned, video_files
 from tests.data_prep import list_trees
 from tests.data_prep.list_trees import list_file
 
@@ -128,3 +130,32 @@ def test_a_folder_without_lists_ends_without_a_traceback(run_python, tmp_path):
         f"error: {tmp_path} holds neither a prepared data set nor list files of the reference"
     )
     assert "Traceback" not in done.stderr
+
+
+def test_two_data_sets_of_one_name_are_told_apart_by_their_folders(data_dir, tmp_path, capsys):
+    for name in ("first", "second"):
+        (tmp_path / name / "bp4d").mkdir(parents=True)
+        shutil.copytree(data_dir / "bp4d/1.0.0", tmp_path / name / "bp4d/1.0.0")
+    for more in ([], ["--dataset", "bp4d"]):
+        assert inspect.main([str(tmp_path), *more]) == 2
+        told = capsys.readouterr()
+        assert not told.out
+        folders = [tmp_path / name / "bp4d/1.0.0" for name in ("first", "second")]
+        assert (
+            f"holds data sets of the same name ({folders[0]}, {folders[1]}); give the folder of one"
+            in told.err
+        )
+    assert inspect.main([str(tmp_path / "first")]) == 0
+    assert json.loads(capsys.readouterr().out)["dataset"] == "bp4d"
+
+
+@pytest.mark.parametrize("given", [".", "bp4d-aligned"])
+def test_faces_without_records_are_told_from_an_empty_folder(tmp_path, capsys, given):
+    folder = tmp_path / "bp4d-aligned"
+    aligned.write_recipe(folder, {"name": "none"})
+    plan.write(folder, plan.Plan(["F001_T1", "F001_T2", "M011_T1"]))
+    video_files.write_archive(folder / "F001_T2.zip", [("labels.csv", b"frame\n")])
+    assert inspect.main([str(tmp_path / given)]) == 2
+    told = capsys.readouterr().err
+    assert f"{folder} holds the aligned faces of 1 of 3 videos, of which no records were written yet" in told
+    assert "aligns the others and writes them" in told

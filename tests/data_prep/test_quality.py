@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from data_prep import quality
 from mdhr_jax.faces.alignment import similarity
@@ -52,6 +53,34 @@ def test_another_track_is_not_unrest():
     assert quality.jitter(given, RECIPE)[0] > 5
     given["track"][3:] = 1
     np.testing.assert_allclose(quality.jitter(given, RECIPE), 0, atol=1e-3)
+
+
+def drawn_jitter(count):
+    """The panel of the unrest of one video of so many frames."""
+    drawn = Figure()
+    axes = drawn.subplots()
+    points = np.stack([FACE + np.array([2 * (i % 2), 0]) for i in range(count)])
+    quality._draw_jitter(axes, arrays(points, np.stack([similarity(FACE, 256)] * count), range(count)))
+    return axes
+
+
+def test_one_video_has_a_line_of_its_unrest():
+    for line in drawn_jitter(9).get_lines()[::2]:
+        # Up from 0 at its value.
+        assert line.get_ydata()[[0, -1]].tolist() == [0, 1]
+    empty = drawn_jitter(2)
+    assert not empty.get_lines()
+    assert "no three frames in a row" in empty.texts[0].get_text()
+
+
+def test_legends_cover_nothing_of_the_panels():
+    points = np.stack([FACE] * 9)
+    given = arrays(points, np.stack([similarity(FACE, 256)] * 9), range(9))
+    drawn = quality.draw(given)
+    drawn.canvas.draw()
+    for axes in drawn.axes:
+        if (legend := axes.get_legend()) is not None:
+            assert not legend.get_window_extent().overlaps(axes.get_window_extent())
 
 
 def test_a_data_set_that_does_not_say(tmp_path):
