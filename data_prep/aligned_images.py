@@ -33,21 +33,25 @@ def videos(lists: ReferenceLists, images_dir: str | Path) -> Scan:
         images_dir: see above.
 
     Returns:
-        The videos by name. An image is taken by its number where it is not there under its listed name.
+        The videos by name, without those of which the lists contradict each other or have a line that cannot
+        be read. An image is taken by its number where it is not there under its listed name.
 
     Raises:
         FileNotFoundError: there is no such folder, or none of the listed videos in it.
-        ValueError: the lists have problems.
+        ValueError: a list cannot be read, or the lists of a half do not go together.
     """
-    if lists.problems:
+    if len(lists.folds) < len(facs.FOLDS):
         Scan(lists.au_set, (), lists.problems).raise_if_any(lists.root)
     listed: dict[str, ListedVideo] = {}
     for fold in lists.folds.values():
         for video in (*fold.train.listed, *fold.test.listed):
-            listed.setdefault(video.video.name, video)
+            if video.video.name not in lists.doubtful:
+                listed.setdefault(video.video.name, video)
+    if not listed:
+        Scan(lists.au_set, (), lists.problems).raise_if_any(lists.root)
     root = _image_root(lists.au_set, Path(images_dir).expanduser(), listed)
     found: list[RawVideo] = []
-    problems: list[VideoProblem] = []
+    problems = list(lists.problems)
     with Progress(len(listed), unit="videos", label=f"looking for the images of {lists.au_set.title}") as bar:
         for name in sorted(listed, key=_order):
             video = _read(lists.au_set, listed[name], root)

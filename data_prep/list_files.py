@@ -39,30 +39,40 @@ class Entry:
     number: int
 
 
-def read_images(au_set: facs.AUSet, file: Path, problems: list[VideoProblem]) -> list[Entry] | None:
-    """The lines of a list of images; None, and problems, where they cannot be read."""
+WrongLines = dict[int, VideoProblem]
+"""What is wrong with single lines of a file, by their place from 0; their video is not known here."""
+
+
+def read_images(
+    au_set: facs.AUSet, file: Path, problems: list[VideoProblem]
+) -> tuple[list[Entry | None], WrongLines] | None:
+    """The lines of a list of images, None for each that is wrong.
+
+    Returns:
+        None, and a problem, where the file cannot be read.
+    """
     lines = _read_lines(file, problems)
     if lines is None:
         return None
-    entries = []
-    wrong = []
+    entries: list[Entry | None] = []
+    wrong: WrongLines = {}
     for number, line in enumerate(lines, start=1):
         image = line.strip().replace("\\", "/")
         match = _IMAGES[au_set.name].fullmatch(image)
         if match is None:
             text = f"found {line.strip()!r}, expected an image such as {_EXAMPLE[au_set.name]}"
-            wrong.append(VideoProblem("", file, text, line=number))
+            wrong[number - 1] = VideoProblem("", file, text, line=number)
+            entries.append(None)
             continue
         subject, task = match[1].upper(), match[2].upper()
         name = f"{subject}_{task}" if task else subject
         entries.append(Entry(image, subject, name, int(match[3])))
-    add_some(wrong, problems)
-    return None if wrong else entries
+    return entries, wrong
 
 
 def read_numbers(
     file: Path, columns: int, allowed: Sequence[int], problems: list[VideoProblem]
-) -> Int[np.ndarray, "F columns"] | None:
+) -> tuple[Int[np.ndarray, "F columns"], WrongLines] | None:
     """Reads a table of labels.
 
     Args:
@@ -72,7 +82,7 @@ def read_numbers(
         problems: receives what is wrong.
 
     Returns:
-        int32; None where something is wrong.
+        int32, with zeros in lines that are wrong; None, and a problem, where the file cannot be read.
     """
     lines = _read_lines(file, problems)
     if lines is None:
@@ -80,7 +90,7 @@ def read_numbers(
     wanted = f"expected {columns} of {', '.join(map(str, allowed))}" if len(allowed) < 4 else ""
     wanted = wanted or f"expected {columns} whole numbers from {allowed[0]} to {allowed[-1]}"
     rows = []
-    wrong = []
+    wrong: WrongLines = {}
     # Few different lines make up the whole file.
     known: dict[str, list[int] | None] = {}
     for number, line in enumerate(lines, start=1):
@@ -88,11 +98,9 @@ def read_numbers(
             known[line] = _whole_numbers(line, columns, allowed)
         row = known[line]
         if row is None:
-            wrong.append(VideoProblem("", file, f"found {line.strip()!r}, {wanted}", line=number))
-        else:
-            rows.append(row)
-    add_some(wrong, problems)
-    return None if wrong else np.asarray(rows, np.int32).reshape(-1, columns)
+            wrong[number - 1] = VideoProblem("", file, f"found {line.strip()!r}, {wanted}", line=number)
+        rows.append(row or [0] * columns)
+    return np.asarray(rows, np.int32).reshape(-1, columns), wrong
 
 
 def _whole_numbers(line: str, columns: int, allowed: Sequence[int]) -> list[int] | None:

@@ -93,6 +93,8 @@ class ReferenceLists:
         au_set: whose they are.
         folds: by number; those whose files could be read.
         problems: inconsistencies; while there are any, the folds do not say what they should.
+        doubtful: names of the videos that these are about, as far as that can be said. The folds lack
+            those of which a line cannot be read.
         region_mismatches: region labels that do not follow from the AU labels, a problem each; None where
             there are no region labels.
         notes: what a user should know.
@@ -102,6 +104,7 @@ class ReferenceLists:
     au_set: facs.AUSet
     folds: Mapping[int, ListedFold]
     problems: tuple[VideoProblem, ...]
+    doubtful: frozenset[str]
     region_mismatches: tuple[VideoProblem, ...] | None
     notes: tuple[str, ...]
 
@@ -127,16 +130,17 @@ def read_lists(lists_dir: str | Path, step: Callable[[str], Any] = lambda name: 
     au_set, files = _find(root, problems)
     mismatches: list[VideoProblem] = []
     halves: dict[tuple[int, str], ListedHalf] = {}
+    doubtful: set[str] = set()
     with_regions = False
     for fold, side in itertools.product(facs.FOLDS, SIDES):
         paths = {kind: files.get((fold, side, kind)) for kind in ("path", "label", "sub_label")}
-        half = _read_half(au_set, root, fold, side, paths, problems, mismatches)
+        half = _read_half(au_set, root, fold, side, paths, problems, mismatches, doubtful)
         with_regions |= paths["sub_label"] is not None
         if half is not None:
             halves[fold, side] = half
         step(f"fold {fold} {side}")
     parts = _parts(au_set, halves, problems)
-    _check_across(halves, problems)
+    _check_across(halves, problems, doubtful)
     folds = {}
     for fold in facs.FOLDS:
         weights_file = files.get((fold, "train", "weight"))
@@ -150,6 +154,7 @@ def read_lists(lists_dir: str | Path, step: Callable[[str], Any] = lambda name: 
         au_set=au_set,
         folds=folds,
         problems=tuple(problems),
+        doubtful=frozenset(doubtful | {problem.video for problem in problems if problem.video}),
         region_mismatches=tuple(mismatches) if with_regions else None,
         notes=_notes(au_set, parts),
     )
@@ -195,6 +200,7 @@ def _read_half(
     paths: Mapping[str, Path | None],
     problems: list[VideoProblem],
     mismatches: list[VideoProblem],
+    doubtful: set[str],
 ) -> ListedHalf | None:
     path_file, label_file, region_file = paths["path"], paths["label"], paths["sub_label"]
     if path_file is None or label_file is None:
@@ -202,31 +208,56 @@ def _read_half(
         problems.append(VideoProblem("", root / name, "the list is missing"))
         return None
     before = len(problems)
-    entries = list_files.read_images(au_set, path_file, problems)
+    images = list_files.read_images(au_set, path_file, problems)
     labels = list_files.read_numbers(label_file, au_set.num_aus, (0, 1), problems)
-    _check_length(label_file, labels, path_file, entries, problems)
+    regions = None
+    _check_length(label_file, labels, path_file, images, problems)
     if region_file is not None:
         sizes = [region.num_combinations for region in au_set.regions]
         regions = list_files.read_numbers(region_file, len(sizes), range(max(sizes)), problems)
-        _check_length(region_file, regions, path_file, entries, problems)
-        if labels is not None and regions is not None and len(labels) == len(regions):
-            mismatches += _compare_regions(au_set, region_file, labels, regions, entries)
-    if len(problems) > before or entries is None or labels is None:
+        _check_length(region_file, regions, path_file, images, problems)
+    fits = len(problems) == before
+    wrong = [table[1] for table in (images, labels, regions) if table is not None]
+    # Lines can be given to videos only where the lists go together.
+    entries = images[0] if images is not None and fits else []
+    before_it, behind_it = _nearest(entries), _nearest(entries[::-1])[::-1]
+    for lines in wrong:
+        told = []
+        for line, problem in lines.items():
+            around = {before_it[line], behind_it[line]} - {""} if entries else set()
+            doubtful |= around
+            told.append(dataclasses.replace(problem, video=min(around, default="")))
+        list_files.add_some(told, problems)
+    if labels is None or not fits:
         return None
-    return ListedHalf(path_file, _group(entries, labels, path_file, problems))
+    known = [(i, entry) for i, entry in enumerate(entries) if entry and entry.video not in doubtful]
+    if regions is not None:
+        rows = [i for i, _ in known]
+        mismatches += _compare_regions(au_set, region_file or path_file, labels[0], regions[0], entries, rows)
+    return ListedHalf(path_file, _group(known, labels[0], path_file, problems))
+
+
+def _nearest(entries: Sequence[list_files.Entry | None]) -> list[str]:
+    """The video of each line; of one that does not say it, that of the last line before it that does."""
+    names, last = [], ""
+    for entry in entries:
+        last = last if entry is None else entry.video
+        names.append(last)
+    return names
 
 
 def _check_length(
     file: Path,
-    rows: Any,
+    table: tuple[Any, list_files.WrongLines] | None,
     path_file: Path,
-    entries: list[list_files.Entry] | None,
+    images: tuple[Any, list_files.WrongLines] | None,
     problems: list[VideoProblem],
 ) -> None:
-    if rows is None or entries is None or len(rows) == len(entries):
+    if table is None or images is None or len(table[0]) == len(images[0]):
         return
-    text = f"has {len(rows)} lines, but {path_file.name} has {len(entries)}; they must go together"
-    problems.append(VideoProblem("", file, text, line=min(len(rows), len(entries)) + 1))
+    rows, entries = len(table[0]), len(images[0])
+    text = f"has {rows} lines, but {path_file.name} has {entries}; they must go together"
+    problems.append(VideoProblem("", file, text, line=min(rows, entries) + 1))
 
 
 def _compare_regions(
@@ -234,30 +265,33 @@ def _compare_regions(
     file: Path,
     labels: Int[np.ndarray, "F N"],
     regions: Int[np.ndarray, "F R"],
-    entries: Sequence[list_files.Entry] | None,
+    entries: Sequence[list_files.Entry | None],
+    rows: Sequence[int],
 ) -> list[VideoProblem]:
+    """Region labels in some of the rows that do not follow from the AU labels."""
     expected = facs.encode_regions(au_set, labels)
     found = []
-    for row, column in np.argwhere(regions != expected).tolist():
+    chosen = np.isin(np.arange(len(labels)), rows)[:, None]
+    for row, column in np.argwhere((regions != expected) & chosen).tolist():
         region = au_set.regions[column]
         aus = " ".join(
             f"AU{au}={labels[row, i]}" for au, i in zip(region.aus, au_set.columns(region), strict=True)
         )
         text = f"region label {region.name} is {regions[row, column]}, but {aus} give {expected[row, column]}"
-        video = entries[row].video if entries is not None and row < len(entries) else ""
-        found.append(VideoProblem(video, file, text, line=row + 1))
+        entry = entries[row]
+        found.append(VideoProblem(entry.video if entry else "", file, text, line=row + 1))
     return found
 
 
 def _group(
-    entries: Sequence[list_files.Entry],
+    entries: Sequence[tuple[int, list_files.Entry]],
     labels: Int[np.ndarray, "F N"],
     file: Path,
     problems: list[VideoProblem],
 ) -> tuple[ListedVideo, ...]:
-    """Consecutive lines of the same video are a video."""
+    """Consecutive lines of the same video, given with their places, are a video."""
     videos: dict[str, ListedVideo] = {}
-    for name, group in itertools.groupby(enumerate(entries), key=lambda item: item[1].video):
+    for name, group in itertools.groupby(entries, key=lambda item: item[1].video):
         rows = list(group)
         first = rows[0][0]
         numbers = np.asarray([entry.number for _, entry in rows], np.int32)
@@ -300,7 +334,9 @@ def _parts(
     return {subject: facs.part_tested(fold) for subject, fold in tested.items()}
 
 
-def _check_across(halves: Mapping[tuple[int, str], ListedHalf], problems: list[VideoProblem]) -> None:
+def _check_across(
+    halves: Mapping[tuple[int, str], ListedHalf], problems: list[VideoProblem], doubtful: set[str]
+) -> None:
     """A video must be the same in all lists, and in the training lists of the folds that do not test it."""
     first: dict[str, tuple[ListedVideo, ListedHalf]] = {}
     wrong = []
@@ -327,11 +363,13 @@ def _check_across(halves: Mapping[tuple[int, str], ListedHalf], problems: list[V
                 for row in rows.tolist()
             ]
     list_files.add_some(wrong, problems, 4 * list_files.MOST_OF_A_KIND)
+    left_out = doubtful.copy()
+    doubtful.update(problem.video for problem in wrong)
     if len(halves) < len(facs.FOLDS) * len(SIDES):
         return
     for fold in facs.FOLDS:
         here = {video.name for side in SIDES for video in halves[fold, side].videos}
-        for name in sorted(first.keys() - here):
+        for name in sorted(first.keys() - here - left_out):
             listed, where = first[name]
             text = f"the video is here, but in no list of fold {fold}"
             problems.append(VideoProblem(name, where.file, text, line=listed.first_line))

@@ -105,3 +105,62 @@ def test_folders_without_images_and_lists_with_problems_are_refused(prepared):
     next(root.glob("*_test_label_fold1.txt")).unlink()
     with pytest.raises(ValueError, match="the list is missing"):
         aligned_images.videos(reference_lists.read_lists(root), root)
+
+
+def spoilt_lists(root, kind, change, side="train"):
+    """Lists of which one line of fold 1 was changed."""
+    (file,) = (f for f in root.glob(f"*_{side}_*fold1.txt") if re.search(rf"{side}_{kind}_", f.name))
+    lines = file.read_text().splitlines()
+    change(lines)
+    file.write_text("\n".join(lines))
+    return file, reference_lists.read_lists(root)
+
+
+def first_line_of(prepared, video):
+    """Place of a video's first line in the training list of fold 1."""
+    listed = {entry.video.name: entry for entry in prepared[2].folds[1].train.listed}
+    return listed[video].first_line - 1
+
+
+@pytest.mark.parametrize("kind", ["(img_)?path", "label", "sub_label"])
+def test_a_line_that_cannot_be_read_leaves_its_video_out(prepared, kind):
+    name, root, lists = prepared
+    video = lists.folds[1].train.listed[0].video.name
+    place = first_line_of(prepared, video) + 1
+    file, lists = spoilt_lists(root, kind, lambda lines: lines.__setitem__(place, "?"))
+    scan = aligned_images.videos(lists, root)
+    assert [found.name for found in scan.videos] == sorted(SETS[name][2].keys() - {video})
+    (problem,) = scan.problems
+    assert str(problem).startswith(f"{video}: {file}, line {place + 1}: found '?', expected")
+    with pytest.raises(ValueError, match="1 problem"):
+        scan.raise_if_any(root)
+
+
+def test_a_line_between_two_videos_may_be_of_either(prepared):
+    name, root, lists = prepared
+    first, second = (listed.video.name for listed in lists.folds[1].train.listed[:2])
+    place = first_line_of(prepared, second)
+    _, lists = spoilt_lists(root, "(img_)?path", lambda lines: lines.__setitem__(place, "?"))
+    scan = aligned_images.videos(lists, root)
+    assert [video.name for video in scan.videos] == sorted(SETS[name][2].keys() - {first, second})
+
+
+def test_lists_that_disagree_leave_the_video_out(prepared):
+    name, root, lists = prepared
+    video = lists.folds[1].train.listed[0].video.name
+    place = first_line_of(prepared, video) + 1
+
+    def other(lines):
+        lines[place] = " ".join("1" if cell == "0" else "0" for cell in lines[place].split())
+
+    _, lists = spoilt_lists(root, "label", other)
+    scan = aligned_images.videos(lists, root)
+    assert [found.name for found in scan.videos] == sorted(SETS[name][2].keys() - {video})
+    assert {problem.video for problem in scan.problems} == {video}
+
+
+def test_lists_of_different_lengths_cannot_be_used(prepared):
+    _, root, _ = prepared
+    _, lists = spoilt_lists(root, "label", lambda lines: lines.pop())
+    with pytest.raises(ValueError, match="they must go together"):
+        aligned_images.videos(lists, root)
