@@ -27,7 +27,10 @@ from mdhr_jax.faces.precomputed import DetectionsError, PrecomputedDetector
 from mdhr_jax.faces.recipe import AlignmentRecipe
 
 AS_IS = "as is"
-"""Name of the recipe, and status of the frames, of pictures that were aligned by somebody else."""
+"""Name of the recipe, and status of the frames, of pictures that were aligned by somebody else.
+
+If the same pictures are ever stored otherwise, the recipe must get a ``recipe_version``.
+"""
 
 _NO_FACE = (
     "no face was found in any of its frames; look at the video, and if it shows one, try a larger "

@@ -14,7 +14,11 @@ from mdhr_jax.faces.smoothing import Smoothing
 
 NAME = "canonical"
 VERSION = 1
-"""Changes whenever the same fields would give other crops."""
+"""Changes whenever the same fields would give other crops; tests/faces/test_recipe_version.py sees to it.
+
+Archives, records and checkpoints hold the whole recipe: with another version, archives are made again in a
+folder of their own, and what was made before is refused beside them.
+"""
 
 _FIXED: dict[str, Any] = {
     "name": NAME,

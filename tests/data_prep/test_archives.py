@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from data_prep import archives, bp4d_raw
 from data_prep.archives import Job
@@ -20,6 +21,8 @@ from . import prepared, raw_trees
 
 NUMBERS = (*range(8, 14), *range(20, 32))
 SIZE = (416, 556)
+# Means of the astronaut's colours and of what neighbouring rows differ.
+RESIZED = (141.569, 105.767, 96.486, 8.326)
 RECIPE = AlignmentRecipe(detector="scripted", detector_version="1", detect_every=1, max_gap=2)
 
 
@@ -285,6 +288,28 @@ def test_pictures_aligned_by_others_are_only_resized(recording, tmp_path):
     (again,) = aligned.read_tree(facs.BP4D, tmp_path).videos
     np.testing.assert_array_equal(again.labels, video.labels)
     assert len(list(again.jpegs())) == 18
+
+
+def test_the_recipe_of_pictures_aligned_by_others_means_the_same_pixels():
+    crop = archives._resized(data.astronaut()).astype(float)
+    found = [*crop.mean((0, 1)), np.abs(np.diff(crop, axis=0)).mean()]
+    message = "give Job.crop_recipe a new recipe_version, and write down here what it gives now"
+    np.testing.assert_allclose(found, RESIZED, atol=0.05, err_msg=message)
+
+
+@pytest.mark.parametrize("stored", [{}, {"recipe_version": 0}])
+def test_an_archive_of_another_version_of_the_recipe_is_made_again(recording, job, monkeypatch, stored):
+    root, _, points = recording
+    video = scanned(root)
+    recipe = {**job.crop_recipe, **stored}
+    if not stored:
+        del recipe["recipe_version"]
+    with monkeypatch.context() as patch:
+        patch.setattr(AlignmentRecipe, "to_json", lambda _: recipe)
+        archives.make(job, video, lambda: detector(points))
+    again = detector(points)
+    assert not archives.make(job, video, lambda: again).kept
+    assert again.asked == video.num_frames
 
 
 def test_an_archive_that_cannot_be_written_is_an_error(recording, tmp_path):
