@@ -23,15 +23,15 @@ from data_prep import raw_folders, video_file
 from data_prep.raw import FrameError, FrameSource, ImageFiles, RawVideo, Scan, VideoProblem
 from data_prep.video_file import VideoFrames
 from mdhr_jax import facs
-from mdhr_jax.data.aligned import is_frame_number
+from mdhr_jax.csv_text import separator_hint
+from mdhr_jax.data import label_csv
+from mdhr_jax.data.label_csv import is_frame_number
 from mdhr_jax.facs import AUSet
 from mdhr_jax.progress import Progress, announce
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
-_AU_COLUMN = re.compile(r"AU0*(\d+)(?:_c)?", re.IGNORECASE)
-_VALUES = {"0": 0, "1": 1, "9": facs.UNKNOWN, "-1": facs.UNKNOWN, "": facs.UNKNOWN}
 _MOST_OF_A_KIND = 5
 
 
@@ -98,7 +98,10 @@ def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
         raise ValueError(f"{subjects} cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
     missing = [column for column in ("video", "subject") if column not in columns]
     if missing:
-        raise ValueError(f"{subjects} lacks the column(s) {', '.join(missing)}; found {', '.join(columns)}")
+        hint = separator_hint(columns)
+        raise ValueError(
+            f"{subjects} lacks the column(s) {', '.join(missing)}; found {', '.join(columns)}{hint}"
+        )
     persons: dict[str, Person] = {}
     for line, row in rows:
         name, subject, part = (row.get(column, "").strip() for column in ("video", "subject", "part"))
@@ -253,56 +256,13 @@ def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int
 def _labels(
     name: str, table: Path, au_set: AUSet, problems: list[VideoProblem], notes: list[str]
 ) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"]]:
-    none = np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8)
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file)]
+        content = table.read_bytes()
     except OSError as error:
         problems.append(VideoProblem(name, table, raw_folders.unreadable_text(error)))
-        return none
-    except (UnicodeDecodeError, csv.Error) as error:
-        problems.append(VideoProblem(name, table, f"cannot be read as CSV: {error}"))
-        return none
-    header = rows[0] if rows else []
-    if header.count("frame") != 1:
-        text = f"the header must have the column frame once, found {','.join(header)}"
-        problems.append(VideoProblem(name, table, text, line=1))
-        return none
-    column_of: dict[int, int] = {}
-    before = len(problems)
-    for i, cell in enumerate(header):
-        if (match := _AU_COLUMN.fullmatch(cell)) is None:
-            continue
-        first = column_of.setdefault(int(match[1]), i)
-        if first != i:
-            text = f"the columns {header[first]} and {cell} are both AU{int(match[1])}; leave one"
-            problems.append(VideoProblem(name, table, text, line=1))
-    if len(problems) > before:
-        return none
-    absent = [f"AU{au}" for au in au_set.aus if au not in column_of]
-    if absent:
-        notes.append(f"{table.name} has no {', '.join(absent)}; unknown")
-    labels: dict[int, list[int]] = {}
-    for line, row in enumerate(rows[1:], start=2):
-        if not any(row):
-            continue
-        if len(row) != len(header):
-            text = f"has {len(row)} columns, the header {len(header)}; an unknown label is an empty column"
-            problems.append(VideoProblem(name, table, text, line=line))
-            continue
-        number = row[header.index("frame")]
-        if not is_frame_number(number) or int(number) in labels:
-            text = f"{number!r} is not a frame number of its own, at most 9 digits"
-            problems.append(VideoProblem(name, table, text, line=line))
-            continue
-        values = [row[column_of[au]] if au in column_of else "" for au in au_set.aus]
-        bad = [value for value in values if value not in _VALUES]
-        if bad:
-            text = f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown"
-            problems.append(VideoProblem(name, table, text, line=line))
-            continue
-        labels[int(number)] = [_VALUES[value] for value in values]
-    if not labels:
-        return none
-    numbers = sorted(labels)
-    return np.array(numbers, np.int32), np.array([labels[n] for n in numbers], np.int8)
+        return np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8)
+    found = label_csv.read(content, au_set, complete=False)
+    problems += [VideoProblem(name, table, text, line=line) for line, text in found.problems]
+    if found.absent and not problems:
+        notes.append(f"{table.name} has no {', '.join(found.absent)}; unknown")
+    return found.frame_numbers, found.labels

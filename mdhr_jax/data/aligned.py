@@ -10,7 +10,7 @@ the commands of `data_prep` write it; it then also says how each face was found
 
 A video is named ``F001_T1`` (BP4D) or ``SN001`` (DISFA): what comes before the underscore is the subject,
 unless the caller of `read_tree` says whom a video shows.
-Columns may come in any order and there may be more than the data set's AUs. Frames without a label are
+What a label file looks like is said in `mdhr_jax.data.label_csv`. Frames without a label are
 not list entries and are left out; a label without a frame is an error.
 """
 
@@ -30,7 +30,8 @@ from jaxtyping import Int, Int8, Int32, UInt8
 from PIL import Image
 
 from mdhr_jax import facs
-from mdhr_jax.data import layout, video_files
+from mdhr_jax.data import label_csv, layout, video_files
+from mdhr_jax.data.label_csv import LabelTable
 from mdhr_jax.data.video_files import VideoFiles
 
 RECIPE_FILE = "recipe.json"
@@ -39,8 +40,6 @@ FRAMES_FOLDER = "frames"
 JPEG_QUALITY = 95
 
 _MOST_PROBLEMS = 20
-_MOST_DIGITS = 9
-_LABEL_VALUES = {"0": 0, "1": 1, "9": facs.UNKNOWN, "-1": facs.UNKNOWN}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,11 +215,6 @@ def write_video(
     (root / name / LABELS_FILE).write_bytes(encode_labels(numbers, labels, aus))
 
 
-def is_frame_number(text: str) -> bool:
-    """Whether a text is a frame number: digits, of which at most 9 count, so that 32 bits hold it."""
-    return text.isdecimal() and len(text.lstrip("0")) <= _MOST_DIGITS
-
-
 def frame_name(number: int) -> str:
     """Name of a frame's JPEG in a video."""
     return f"{FRAMES_FOLDER}/{number}.jpg"
@@ -282,23 +276,22 @@ def _read_video(
         return None
     before = len(problems.lines)
     frames = _frame_files(files, sizes, problems)
-    numbers, labels = _read_labels(au_set, files, problems)
-    for number in numbers:
+    table = _read_labels(au_set, files, problems)
+    for number in [] if table is None else table.frame_numbers.tolist():
         if frames and number not in frames:
             problems.add(
                 files.where(LABELS_FILE),
                 f"frame {number} has a label, but there is no {frame_name(number)}",
             )
-    if len(problems.lines) > before:
+    if table is None or len(problems.lines) > before:
         return None
-    order = np.argsort(numbers)
-    chosen = tuple(frames[number] for number in sorted(numbers))
+    chosen = tuple(frames[number] for number in table.frame_numbers.tolist())
     return AlignedVideo(
         name=files.name,
         subject=subject,
         part=part,
-        frame_numbers=np.asarray(numbers, np.int32)[order],
-        labels=np.asarray(labels, np.int8)[order],
+        frame_numbers=table.frame_numbers,
+        labels=table.labels,
         files=files,
         frames=chosen,
         sizes=tuple(sizes[name] for name in chosen),
@@ -325,57 +318,24 @@ def _frame_files(files: VideoFiles, sizes: Iterable[str], problems: _Problems) -
     return found
 
 
-def _read_labels(
-    au_set: facs.AUSet, files: VideoFiles, problems: _Problems
-) -> tuple[list[int], list[list[int]]]:
+def _read_labels(au_set: facs.AUSet, files: VideoFiles, problems: _Problems) -> LabelTable | None:
+    """The labels of a video; None, and problems, where something is wrong with them."""
     path = files.where(LABELS_FILE)
-    numbers: list[int] = []
-    labels: list[list[int]] = []
     try:
         with files.opened() as read:
-            text = read(LABELS_FILE).decode("utf-8-sig")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+            content = read(LABELS_FILE)
     except FileNotFoundError:
         problems.add(path, "the file is missing")
-        return numbers, labels
-    except (ValueError, OSError, csv.Error) as error:
-        problems.add(path, f"cannot be read as CSV: {error}")
-        return numbers, labels
-    header = rows[0] if rows else []
-    wanted = ["frame", *au_set.au_names]
-    missing = [name for name in wanted if header.count(name) != 1]
-    if missing:
-        problems.add(
-            path, f"the header must have the column(s) {', '.join(missing)} once, found {','.join(header)}"
-        )
-        return numbers, labels
-    columns = [header.index(name) for name in wanted]
-    seen: set[int] = set()
-    for line, row in enumerate(rows[1:], start=2):
-        if not any(row):
-            continue
-        if len(row) != len(header):
-            problems.add(path, f"line {line} has {len(row)} columns, the header {len(header)}")
-            continue
-        number, *values = (row[column] for column in columns)
-        if not is_frame_number(number):
-            problems.add(
-                path, f"line {line}: {number!r} is not a frame number, expected at most {_MOST_DIGITS} digits"
-            )
-            continue
-        if int(number) in seen:
-            problems.add(path, f"line {line}: {number!r} is not a frame number of its own")
-            continue
-        bad = [value for value in values if value not in _LABEL_VALUES]
-        if bad:
-            problems.add(path, f"line {line}: label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown")
-            continue
-        seen.add(int(number))
-        numbers.append(int(number))
-        labels.append([_LABEL_VALUES[value] for value in values])
-    if len(rows) < 2:
+        return None
+    except (ValueError, OSError) as error:
+        problems.add(path, f"cannot be read: {error}")
+        return None
+    table = label_csv.read(content, au_set, complete=True)
+    for line, text in table.problems:
+        problems.add(path, text if line is None else f"line {line}: {text}")
+    if not len(table.frame_numbers) and not table.problems:
         problems.add(path, "there are no labels")
-    return numbers, labels
+    return table
 
 
 def _digest(recipe: dict[str, Any], videos: Sequence[AlignedVideo]) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mdhr_jax.csv_text import separator_hint
 from mdhr_jax.faces.detector import POINTS, Face, Frame
 
 NAME = "precomputed"
@@ -216,6 +217,7 @@ def _rows(path: Path, rows: Iterator[list[str]]) -> Iterator[tuple[int, Face]]:
     if wrong:
         raise ValueError(
             f"{path}: the header must have the column(s) {', '.join(wrong)} once, found {','.join(header)}"
+            + separator_hint(header)
         )
     for line, row in enumerate(rows, start=2):
         if not any(cell.strip() for cell in row):

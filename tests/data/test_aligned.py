@@ -111,7 +111,7 @@ SPOILT = {
     ),
     "short row": (
         lambda t: rewrite(t / "F001_T1/labels.csv", lambda rows: rows[1].pop()),
-        "labels.csv: line 2 has 12 columns",
+        "labels.csv: line 2: has 12 columns",
     ),
     "no labels": (lambda t: (t / "F001_T1/labels.csv").unlink(), "F001_T1/labels.csv: the file is missing"),
     "no rows": (

@@ -164,6 +164,6 @@ def test_an_aligned_tree_names_what_it_cannot_read(tmp_path):
     (tmp_path / "F001_T1/labels.csv").unlink()
     (tmp_path / "F001_T1/labels.csv").mkdir()
     with pytest.raises(
-        ValueError, match=r"1 problem\(s\) in (.|\n)*labels.csv: cannot be read .*Is a directory"
+        ValueError, match=r"1 problem\(s\) in (.|\n)*labels.csv: cannot be read: .*Is a directory"
     ):
         aligned.read_tree(facs.BP4D, tmp_path)

@@ -120,6 +120,7 @@ def test_videos_that_are_not_named_after_their_subject(recordings, tmp_path, mon
 
 WRONG_SUBJECTS = {
     "columns": ("video,person\n", r"lacks the column\(s\) subject"),
+    "semicolons": ("video;subject\nanna_1;A\n", "video;subject; its columns are separated by semicolons"),
     "a video not named": ("video,subject\nanna_1,A\n", "does not name the video"),
     "twice": ("video,subject\nanna_1,A\nanna_1,A\n", "line 3: anna_1 is there a second time"),
     "a short row": ("video,subject\n\nclip1\n", "csv, line 3: found video 'clip1' and subject ''; give both"),
@@ -154,10 +155,15 @@ def test_names_and_parts_that_cannot_be():
 
 WRONG_LABELS = {
     "no frame column": ("AU1\n1\n", "line 1: the header must have the column frame once, found AU1"),
-    "not a number": ("frame,AU1\nx,1\n", "line 2: 'x' is not a frame number of its own"),
+    "not a number": ("frame,AU1\nx,1\n", "line 2: 'x' is not a frame number, expected"),
+    "semicolons": (
+        "frame;AU1\n1;1\n",
+        "line 1: .*found frame;AU1; its columns are separated by semicolons: save the file with commas",
+    ),
+    "tabulators": ("frame\tAU1\n1\t1\n", "separated by tabulators"),
     "a time": (
         "frame,AU1\n1706700000123,1\n",
-        "csv, line 2: '1706700000123' is not a frame number of its own, at most 9 digits",
+        "csv, line 2: '1706700000123' is not a frame number, expected at most 9 digits",
     ),
     "twice": ("frame,AU1\n1,1\n1,1\n", "line 3: '1' is not a frame number of its own"),
     "cut off": ("frame,AU1,AU2\n1,1,1\n2,0", "line 3: has 2 columns, the header 3; an unknown label is an"),

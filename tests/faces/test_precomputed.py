@@ -55,6 +55,10 @@ def test_columns_may_come_in_any_order_with_others(tmp_path):
     [
         (["frame,x0"], "the header must have the column"),
         ([""], "the header must have the column"),
+        (
+            [HEADER.replace(",", ";")],
+            "; its columns are separated by semicolons: save the file with",
+        ),
         ([HEADER, _row("x7", face())], "line 2: 'x7' is not a frame number"),
         ([HEADER, _row(1, face()), "2,3"], "line 3 has 2 columns, the header 16"),
         ([HEADER, _row(1, face(), nose_x="")], "line 2: nose_x is '', expected a number"),
