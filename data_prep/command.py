@@ -152,7 +152,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
         scan = aligned_images.videos(lists, chosen.images)
     if chosen.strict:
         scan.raise_if_any(chosen.raw or chosen.lists)
-    if not scan.videos:
+    if not scan.videos and not scan.elsewhere:
         raise ValueError(f"no video can be used:\n  {raw.listed(scan.problems)}")
     out = chosen.aligned or chosen.out / f"{au_set.name}-aligned"
     detections = None if recipe is None else chosen.detections
@@ -167,7 +167,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     usable = {outcome.video for outcome in outcomes if outcome.problem is None}
     if chosen.shard is not None:
         # A job may have got no video at all.
-        if outcomes and not usable:
+        if (outcomes or (scan.elsewhere and scan.problems)) and not usable:
             return NOTHING_WRITTEN
         return LEFT_OUT if problems else COMPLETE
     planned = plan.Plan.of(scan, problems)
@@ -181,7 +181,8 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
 
 def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:
     videos = list(scan.videos)
-    if chosen.shard is not None:
+    # Own videos are shared out before they are looked at.
+    if chosen.shard is not None and not scan.elsewhere:
         number, count = chosen.shard
         videos = videos[number - 1 :: count]
     get_detector = functools.partial(_detector, job)

@@ -122,7 +122,13 @@ def read_persons(videos: Path, subjects: Path | None) -> dict[str, Person]:
     return {name: persons[name] for name in names}
 
 
-def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str, Person]) -> Scan:
+def scan(
+    videos: Path,
+    labels: Path | None,
+    au_set: AUSet,
+    persons: Mapping[str, Person],
+    share: tuple[int, int] | None = None,
+) -> Scan:
     """Reads all labels and the lengths of all videos.
 
     A video is decoded for its length only if its encoded frames do not tell (`video_file.VideoLength`).
@@ -132,6 +138,8 @@ def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str,
         labels: folder of the labels; None if there are none.
         au_set: see `make_set`.
         persons: see `read_persons`.
+        share: number, from 1, and count of the jobs that share the videos: only every so many-th is looked
+            at, by name. By default all are.
 
     Raises:
         FileNotFoundError: a folder is not there.
@@ -140,7 +148,10 @@ def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str,
         raise FileNotFoundError(f"{labels} is not a folder; expected label files such as {labels / 'x.csv'}")
     found: list[RawVideo] = []
     problems: list[VideoProblem] = []
-    files = _files(videos)
+    every = _files(videos)
+    number, count = share or (1, 1)
+    names = sorted(every)[number - 1 :: count]
+    files = {name: every[name] for name in names}
     with Progress(len(files), unit="videos", label="reading labels and lengths") as bar:
         for name, path in files.items():
             table = None if labels is None else labels / f"{name}.csv"
@@ -150,7 +161,8 @@ def scan(videos: Path, labels: Path | None, au_set: AUSet, persons: Mapping[str,
             else:
                 problems += video
             bar.update()
-    return Scan(au_set, tuple(found), tuple(problems))
+    elsewhere = tuple(name for name in every if name not in files)
+    return Scan(au_set, tuple(found), tuple(problems), elsewhere=elsewhere)
 
 
 def _files(videos: Path) -> dict[str, Path]:

@@ -47,7 +47,7 @@ class Plan:
         left: dict[str, list[str]] = {}
         for problem in problems:
             left.setdefault(problem.video, []).append(str(problem))
-        names = [video.name for video in scan.videos]
+        names = [*(video.name for video in scan.videos), *scan.elsewhere]
         return cls(names, left, list(scan.notes), dict(scan.source), dict(scan.labelling))
 
     def check_complete(self, out: Path) -> None:

@@ -177,6 +177,7 @@ class Scan:
         source: which of several recordings was read, such as the camera.
         labelling: how labels were made of what the distribution holds, such as the intensity from which an
             AU counts as present.
+        elsewhere: names of the videos that were not looked at, because they are the shares of other jobs.
     """
 
     au_set: facs.AUSet
@@ -185,6 +186,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     labelling: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> tuple[str, ...]:

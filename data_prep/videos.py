@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command.main(
         au_set,
         made,
-        lambda args: own_videos.scan(args.raw, args.labels, au_set, persons),
+        lambda args: own_videos.scan(args.raw, args.labels, au_set, persons, args.shard),
         arguments,
     )
 

@@ -1,5 +1,6 @@
 """Anybody's videos: labels, subjects and parts from CSV files, an AU set of their own to train on."""
 
+import json
 import re
 import shutil
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import inspect, own_videos, video_file, videos
+from data_prep import archives, inspect, own_videos, video_file, videos
 from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 
@@ -299,6 +300,36 @@ def test_a_video_that_was_cut_is_decoded_for_its_length(tmp_path):
     (video,) = own_videos.scan(tmp_path / "raw", None, au_set, persons).videos
     assert video.num_frames == shown.found
     assert numbers_shown(path, shown.found)[-1] == 24
+
+
+def test_array_jobs_look_at_their_own_videos_only(tmp_path, monkeypatch, capfd):
+    (tmp_path / "raw").mkdir()
+    for name in "abc":
+        write_video(tmp_path / f"raw/{name}.mkv", "mpeg2video", 3)
+    (tmp_path / "raw/d.mp4").write_bytes(b"no video")
+    assert not video_file.length(tmp_path / "raw/a.mkv").certain
+    decoded = []
+    decode = video_file._decode
+    monkeypatch.setattr(video_file, "_decode", lambda file: decoded.append(file.stem) or decode(file))
+    monkeypatch.setattr(archives, "make", lambda job, video, *_: archives.Outcome(video.name, 3))
+    codes = {}
+    for number in range(1, 6):
+        decoded.clear()
+        arguments = [
+            "--raw",
+            tmp_path / "raw",
+            "--detections",
+            "x",
+            "--out",
+            tmp_path,
+            "--shard",
+            f"{number}/5",
+        ]
+        codes[number] = (videos.main([*map(str, arguments), "--name", "mine", "--workers", "1"]), [*decoded])
+        planned = json.loads((tmp_path / "mine-aligned/plan.json").read_text())
+        assert sorted(planned["videos"]) == ["a", "b", "c", "d"][: 3 if number == 4 else 4]
+    assert codes == {1: (0, ["a"]), 2: (0, ["b"]), 3: (0, ["c"]), 4: (2, []), 5: (0, [])}
+    assert capfd.readouterr().err.count("d.mp4: cannot be read as a video") > 0
 
 
 @pytest.mark.parametrize("packets", [0, 3])
