@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_prep.raw import Frame, FrameError, RawVideo, VideoProblem
+from data_prep.raw import Frame, RawVideo, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, alignment_record, layout, video_files
 from mdhr_jax.data.alignment_record import AlignmentRecord
@@ -25,6 +25,7 @@ from mdhr_jax.faces.aligner import AlignedFrame, VideoAligner
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.precomputed import DetectionsError, PrecomputedDetector
 from mdhr_jax.faces.recipe import AlignmentRecipe
+from mdhr_jax.faces.video_file import FrameError
 
 AS_IS = "as is"
 """Name of the recipe, and status of the frames, of pictures that were aligned by somebody else.

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Int8, Int32
 
 from data_prep import raw_folders
-from data_prep.raw import FrameError, RawVideo, Scan, VideoProblem, missing_subjects
-from data_prep.video_file import VideoFrames, VideoLength, length, require_av
+from data_prep.raw import RawVideo, Scan, VideoFrames, VideoProblem, missing_subjects
+from mdhr_jax.faces.video_file import FrameError, VideoLength, length, require_av
 from mdhr_jax.facs import DISFA
 from mdhr_jax.progress import Progress
 
@@ -143,7 +143,7 @@ def _read(
         return problems
     tracks = _read_tracks(name, label_folder, problems)
     try:
-        measured = length(video, decode=count_by_decoding)
+        measured = length(video, decoding=count_by_decoding)
     except FrameError as error:
         problems.append(VideoProblem.of_frame(name, error))
         return problems

@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8, Int32
 
-from data_prep import raw_folders, video_file
-from data_prep.raw import FrameError, FrameSource, ImageFiles, RawVideo, Scan, VideoProblem
-from data_prep.video_file import VideoFrames
+from data_prep import raw_folders
+from data_prep.raw import FrameSource, ImageFiles, RawVideo, Scan, VideoFrames, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.csv_text import separator_hint
 from mdhr_jax.data import label_csv
 from mdhr_jax.data.label_csv import is_frame_number
+from mdhr_jax.faces import video_file
+from mdhr_jax.faces.video_file import FrameError
 from mdhr_jax.facs import AUSet
 from mdhr_jax.progress import Progress, announce
 
@@ -211,7 +212,7 @@ def _read(
         try:
             length = video_file.length(path)
             if not length.certain:
-                length = video_file.length(path, decode=True)
+                length = video_file.length(path, decoding=True)
         except FrameError as error:
             return [VideoProblem.of_frame(name, error)]
         if length.damage or not length.found:

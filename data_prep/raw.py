@@ -15,6 +15,8 @@ from jaxtyping import Int8, Int32, UInt8
 from PIL import Image, ImageOps
 
 from mdhr_jax import facs
+from mdhr_jax.faces import video_file
+from mdhr_jax.faces.video_file import FrameError
 
 Frame = UInt8[np.ndarray, "H W 3"]
 """A picture, RGB grey levels."""
@@ -31,24 +33,6 @@ the same."""
 
 _MOST_LINES = 20
 _MOST_VIDEOS = _MOST_NAMES = 5
-
-
-class FrameError(ValueError):
-    """A frame of a recording cannot be read.
-
-    Attributes:
-        file: the picture or the video.
-        frame: its number in the recording, if it is about one frame.
-        text: what is wrong and how to mend it.
-    """
-
-    def __init__(self, file: Path, frame: int | None, text: str):
-        # All of them go to the base class, or the error could not cross from one process to another.
-        super().__init__(file, frame, text)
-        self.file, self.frame, self.text = file, frame, text
-
-    def __str__(self) -> str:
-        return f"{self.file}{_place(None, self.frame)}: {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,6 +258,39 @@ class ImageFiles:
         """Decodes the files one after the other; see `RawVideo.frames`."""
         for number, file in zip(numbers.tolist(), self.files, strict=True):
             yield read_image(file, number, reduce)
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoFrames:
+    """Frames of one video file, numbered from 1.
+
+    Attributes:
+        file: the video.
+    """
+
+    file: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The video."""
+        return (self.file,)
+
+    def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
+        """Decodes the file from its start up to the last number, upright; see `RawVideo.frames`."""
+        wanted = iter(numbers.tolist())
+        number = next(wanted, None)
+        read = 0
+        for read, picture in enumerate(video_file.decode(self.file), start=1):
+            if read != number:
+                continue
+            yield shrunk(video_file.upright(picture), reduce)
+            number = next(wanted, None)
+            if number is None:
+                return
+        if number is not None:
+            raise FrameError(
+                self.file, number, f"the video has only {read} frames. {video_file.MEND}, or encode it anew"
+            )
 
 
 def read_image(file: Path, number: int, reduce: int = 1) -> Frame:

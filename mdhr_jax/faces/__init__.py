@@ -8,6 +8,8 @@
     alignment.py     from five points to the crop
     recipe.py        all choices, as they are stored with data and checkpoints
     aligner.py       frames in, aligned frames out, in bounded memory
+    media.py         frames of a command's videos and pictures
+    video_file.py    frames and length of a video file
     options.py       the choices as options of commands
 
 Nothing here knows data sets or labels. ``python -m mdhr_jax.faces`` aligns videos and pictures and measures.

@@ -3,11 +3,11 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from mdhr_jax.faces import video_file
 from mdhr_jax.faces.detector import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -39,12 +39,7 @@ class Recording:
         """
         if not self.is_video:
             return len(self.paths)
-        av, (path,) = _av(), self.paths
-        try:
-            with av.open(str(path)) as container:
-                return container.streams.video[0].frames
-        except (av.error.FFmpegError, IndexError) as error:
-            raise _not_a_video(path, error) from error
+        return video_file.announced_length(self.paths[0])
 
     def frames(self) -> Iterator[Frame]:
         """The frames, RGB, upright.
@@ -57,13 +52,8 @@ class Recording:
             for path in self.paths:
                 yield read_image(path)
             return
-        av, (path,) = _av(), self.paths
-        try:
-            with av.open(str(path)) as container:
-                for frame in container.decode(container.streams.video[0]):
-                    yield upright(frame)
-        except (av.error.FFmpegError, IndexError) as error:
-            raise _not_a_video(path, error) from error
+        for picture in video_file.decode(self.paths[0]):
+            yield video_file.upright(picture)
 
 
 def recordings(paths: Sequence[Path]) -> list[Recording]:
@@ -102,34 +92,6 @@ def read_image(path: Path) -> Frame:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 
-def upright(picture: Any) -> Frame:
-    """A decoded picture of a video, RGB, turned as players show it.
-
-    Phones store what they see in portrait format lying on its side, and the turn in the file.
-
-    Args:
-        picture: an ``av.VideoFrame``; its rotation is in degrees counter-clockwise, and taken to the nearest
-            quarter turn.
-    """
-    pixels = picture.to_ndarray(format="rgb24")
-    turns = round(picture.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
 def _number(path: Path) -> tuple[int, str]:
     digits = "".join(c for c in path.stem if c.isdecimal())
     return int(digits or 0), path.name
-
-
-def _not_a_video(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} cannot be read as a video: {error}")
-
-
-def _av():
-    try:
-        import av
-    except ImportError as error:
-        raise ImportError(
-            f"video files need the package av ({error}): pip install mdhr_jax[faces]"
-        ) from error
-    return av

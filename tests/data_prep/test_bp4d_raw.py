@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from data_prep import bp4d_raw
-from data_prep.raw import FrameError, unlabelled_notes
+from data_prep.raw import unlabelled_notes
 from mdhr_jax import facs
+from mdhr_jax.faces.video_file import FrameError
 from tests.data_prep import raw_trees
 from tests.data_prep.raw_trees import Bp4dVideo, read_number
 

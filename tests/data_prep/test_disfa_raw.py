@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import disfa_raw, video_file
-from data_prep.raw import FrameError
+from data_prep import disfa_raw
 from mdhr_jax import facs
+from mdhr_jax.faces import video_file
+from mdhr_jax.faces.video_file import FrameError
 from tests.data_prep import raw_trees
 from tests.data_prep.raw_trees import DisfaVideo, read_number
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import archives, inspect, own_videos, video_file, videos
+from data_prep import archives, inspect, own_videos, raw, videos
 from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
+from mdhr_jax.faces import video_file
 
 from . import prepared, raw_trees
 
@@ -256,7 +257,7 @@ def cut(path, to, packets):
 
 
 def numbers_shown(path, count):
-    frames = video_file.VideoFrames(path)(np.arange(1, count + 1, dtype=np.int32), 1)
+    frames = raw.VideoFrames(path)(np.arange(1, count + 1, dtype=np.int32), 1)
     return [raw_trees.read_number(frame) for frame in frames]
 
 
@@ -266,7 +267,7 @@ def numbers_shown(path, count):
 def test_a_video_is_not_decoded_for_its_length(tmp_path, monkeypatch, name, codec):
     path = write_video(tmp_path / name, codec, bf="2" if codec == "libx264" else "0")
     assert numbers_shown(path, 24) == list(range(1, 25))
-    monkeypatch.setattr(video_file, "_decode", lambda file: pytest.fail(f"{file} was decoded"))
+    monkeypatch.setattr(video_file, "decode", lambda file: pytest.fail(f"{file} was decoded"))
     persons = own_videos.read_persons(tmp_path, None)
     scan = own_videos.scan(tmp_path, None, own_videos.make_set("mine", facs.BP4D, persons), persons)
     assert scan.videos[0].frame_numbers.tolist() == list(range(1, 25))
@@ -278,7 +279,7 @@ def test_frames_before_an_edit_list_are_not_counted(tmp_path):
     begin_later(path, 5)
     length = video_file.length(path)
     assert (length.announced, length.found, length.certain) == (24, 19, True)
-    assert video_file.length(path, decode=True).found == 19
+    assert video_file.length(path, decoding=True).found == 19
     assert numbers_shown(path, 19) == list(range(6, 25))
     with pytest.raises(
         ValueError, match=r"frame 20: the video has only 19 frames\. Copy .* or encode it anew"
@@ -293,7 +294,7 @@ def test_a_video_that_was_cut_is_decoded_for_its_length(tmp_path):
         keys = [i for i, packet in enumerate(container.demux(video=0)) if packet.is_keyframe]
     (tmp_path / "raw").mkdir()
     path = cut(whole, tmp_path / "raw/x.mkv", keys[1])
-    counted, shown = video_file.length(path), video_file.length(path, decode=True)
+    counted, shown = video_file.length(path), video_file.length(path, decoding=True)
     assert (counted.found - shown.found, counted.certain, shown.certain) == (2, False, True)
     persons = own_videos.read_persons(tmp_path / "raw", None)
     au_set = own_videos.make_set("mine", facs.BP4D, persons)
@@ -309,8 +310,8 @@ def test_array_jobs_look_at_their_own_videos_only(tmp_path, monkeypatch, capfd):
     (tmp_path / "raw/d.mp4").write_bytes(b"no video")
     assert not video_file.length(tmp_path / "raw/a.mkv").certain
     decoded = []
-    decode = video_file._decode
-    monkeypatch.setattr(video_file, "_decode", lambda file: decoded.append(file.stem) or decode(file))
+    decode = video_file.decode
+    monkeypatch.setattr(video_file, "decode", lambda file: decoded.append(file.stem) or decode(file))
     monkeypatch.setattr(archives, "make", lambda job, video, *_: archives.Outcome(video.name, 3))
     codes = {}
     for number in range(1, 6):

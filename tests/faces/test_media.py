@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data_prep import raw
-from data_prep.video_file import VideoFrames
+from data_prep.raw import VideoFrames
 from mdhr_jax.faces import media
 
 WIDTH, HEIGHT = 160, 128
@@ -109,3 +109,23 @@ def test_a_picture_is_turned_as_its_exif_data_say(tmp_path, orientation, suffix)
 def test_a_picture_whose_exif_data_are_damaged(tmp_path, exif):
     Image.fromarray(corners()).save(tmp_path / "a.jpg", exif=exif)
     assert raw.read_image(tmp_path / "a.jpg", 1).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_video_that_was_cut_off_is_refused_by_both_readers(tmp_path):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(corners(), format="rgb24")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    # In the middle of the last frame.
+    path.write_bytes(content[: content.rindex(b"\xff\xd8") + 300])
+    for frames in (
+        media.Recording("a", (path,)).frames(),
+        VideoFrames(path)(np.arange(1, 5, dtype=np.int32), 1),
+    ):
+        assert [next(frames).shape for _ in range(3)] == [(HEIGHT, WIDTH, 3)] * 3
+        with pytest.raises(ValueError, match=r"a\.avi, frame 4: is not complete; frames read before it: 3"):
+            next(frames)

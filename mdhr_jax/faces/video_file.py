@@ -1,4 +1,4 @@
-"""Reads video files with PyAV, one frame in memory at a time."""
+"""Reads video files with PyAV, one frame in memory at a time; the only reader of the project."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -7,10 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int32
-
-from data_prep.raw import Frame, FrameError, shrunk
-from mdhr_jax.faces.media import upright
+from jaxtyping import UInt8
 
 _CHUNK_HEAD = 8
 # Containers whose packets are whole frames; in MPEG streams they may be fields.
@@ -20,6 +17,25 @@ _WHOLE_FRAMES = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 _ALL_SHOWN = frozenset({"av1", "h264", "hevc", "mjpeg", "vp9"})
 MEND = "Copy the video anew from where it comes from"
 """What a user can do about a damaged video."""
+
+
+class FrameError(ValueError):
+    """A frame of a recording cannot be read.
+
+    Attributes:
+        file: the picture or the video.
+        frame: its number in the recording, if it is about one frame.
+        text: what is wrong and how to mend it.
+    """
+
+    def __init__(self, file: Path, frame: int | None, text: str):
+        # All of them go to the base class, or the error could not cross from one process to another.
+        super().__init__(file, frame, text)
+        self.file, self.frame, self.text = file, frame, text
+
+    def __str__(self) -> str:
+        frame = "" if self.frame is None else f", frame {self.frame}"
+        return f"{self.file}{frame}: {self.text}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,39 +57,6 @@ class VideoLength:
     certain: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
-class VideoFrames:
-    """Frames of one video file, numbered from 1.
-
-    Attributes:
-        file: the video.
-    """
-
-    file: Path
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The video."""
-        return (self.file,)
-
-    def __call__(self, numbers: Int32[np.ndarray, "F"], reduce: int) -> Iterator[Frame]:
-        """Decodes the file from its start up to the last number, upright; see `raw.RawVideo.frames`."""
-        wanted = iter(numbers.tolist())
-        number = next(wanted, None)
-        read = 0
-        for read, picture in enumerate(_decode(self.file), start=1):
-            if read != number:
-                continue
-            yield shrunk(upright(picture), reduce)
-            number = next(wanted, None)
-            if number is None:
-                return
-        if number is not None:
-            raise FrameError(
-                self.file, number, f"the video has only {read} frames. {MEND}, or encode it anew"
-            )
-
-
 def require_av() -> ModuleType:
     """PyAV.
 
@@ -89,12 +72,41 @@ def require_av() -> ModuleType:
     return av
 
 
-def length(file: Path, *, decode: bool = False) -> VideoLength:
+def upright(picture: Any) -> UInt8[np.ndarray, "H W 3"]:
+    """A decoded picture of a video, RGB, turned as players show it.
+
+    Phones store what they see in portrait format lying on its side, and the turn in the file.
+
+    Args:
+        picture: an ``av.VideoFrame``; its rotation is in degrees counter-clockwise, and taken to the nearest
+            quarter turn.
+    """
+    pixels = picture.to_ndarray(format="rgb24")
+    turns = round(picture.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def announced_length(file: Path) -> int:
+    """Frames that the header of a video announces; 0 where it does not say.
+
+    Raises:
+        FrameError: it is not a video that can be read.
+        ImportError: PyAV is missing.
+    """
+    av = require_av()
+    try:
+        with av.open(str(file), metadata_errors="replace") as container:
+            return _video_stream(container, file).frames
+    except (av.error.FFmpegError, OSError) as error:
+        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
+
+
+def length(file: Path, *, decoding: bool = False) -> VideoLength:
     """Counts the frames of a video.
 
     Args:
         file: the video.
-        decode: whether to decode it for the count, which takes as long as reading all frames; by default
+        decoding: whether to decode it for the count, which takes as long as reading all frames; by default
             the encoded frames are counted, without those that the file says are not shown (those before the
             start of an MP4 file's edit list).
 
@@ -110,9 +122,9 @@ def length(file: Path, *, decode: bool = False) -> VideoLength:
             found, damage, certain = _count_packets(container, announced)
     except (av.error.FFmpegError, OSError) as error:
         raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
-    if decode:
+    if decoding:
         try:
-            found = sum(1 for _ in _decode(file))
+            found = sum(1 for _ in decode(file))
         except FrameError as error:
             damage = damage or error.text
             found = (error.frame or 1) - 1
@@ -156,11 +168,12 @@ def _count_packets(container: Any, announced: int) -> tuple[int, str, bool]:
     return found, damage, certain
 
 
-def _decode(file: Path) -> Iterator[Any]:
-    """Decoded pictures of a video up to its end.
+def decode(file: Path) -> Iterator[Any]:
+    """Decoded pictures (``av.VideoFrame``) of a video up to its end; `upright` makes arrays of them.
 
     Raises:
         FrameError: the file is damaged; the message says how many frames could be read.
+        ImportError: PyAV is missing.
     """
     av = require_av()
     read = 0
