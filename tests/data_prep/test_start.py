@@ -18,6 +18,8 @@ class Interrupting:
             time.sleep(60)
 
 sys.meta_path.insert(0, Interrupting())
+# Whoever started the tests may ignore the signal, as shells do for what runs in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = [sys.argv[1], "--help"]
 runpy.run_module(sys.argv[0], run_name="__main__")
 """
