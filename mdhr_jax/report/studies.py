@@ -134,7 +134,7 @@ def sort(found: Sequence[Found]) -> Sorted:
     reasons: dict[str, str] = {}
     placed = []
     for run in found:
-        if run.config is None or run.kind in ("foreign", "damaged", "not a run"):
+        if run.config is None or run.kind in ("foreign", "not a run"):
             reasons[run.id] = run.detail
             continue
         place = _place(run, templates)
