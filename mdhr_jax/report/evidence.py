@@ -310,7 +310,8 @@ def compare(one: Entry | None, other: Entry | None, folds: Sequence[int]) -> Dif
         return Difference(None, reason="a row without runs")
     if one.arm != other.arm:
         raise ValueError(f"{one.arm} and {other.arm} are different protocols, which are never compared")
-    seeds = tuple(seed for seed in one.seeds if seed in other.seeds)
+    in_other = complete_seeds(other.runs, folds)
+    seeds = tuple(seed for seed in complete_seeds(one.runs, folds) if seed in in_other)
     if not seeds:
         return Difference(None, reason="no seed is complete in both rows")
     keys = [(seed, fold) for seed in seeds for fold in folds]

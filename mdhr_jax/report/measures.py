@@ -69,7 +69,7 @@ def balanced_accuracy(counts: Counts) -> Values:
     """Mean of the shares of present and of absent frames predicted right; undefined where one kind lacks."""
     found = _ratio(counts[..., TP], counts[..., TP] + counts[..., FN])
     left = _ratio(counts[..., TN], counts[..., TN] + counts[..., FP])
-    return (found + left) / 2
+    return np.asarray((found + left) / 2)
 
 
 def mcc(counts: Counts) -> Values:
@@ -220,7 +220,9 @@ def mean_over_aus(measure: Measure, of_aus: Float[np.ndarray, "*batch N"]) -> Fl
 
     Where the rule is ``zero`` the mean is defined even then: it is 0.
     """
-    return np.nan_to_num(of_aus).mean(-1) if measure.undefined == "zero" else mean_of_defined(of_aus, -1)
+    if measure.undefined == "zero":
+        return np.asarray(np.nan_to_num(of_aus).mean(-1))
+    return mean_of_defined(of_aus, -1)
 
 
 def mean_of_defined(numbers: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
@@ -229,5 +231,5 @@ def mean_of_defined(numbers: Float[np.ndarray, "..."], axis: int) -> Float[np.nd
     return _ratio(np.where(defined, numbers, 0.0).sum(axis), defined.sum(axis))
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> Float[np.ndarray, "..."]:
+def _ratio(above: np.ndarray | np.generic, below: np.ndarray | np.generic) -> Float[np.ndarray, "..."]:
     return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)

@@ -6,10 +6,11 @@ this project. What differs there is another study, with tables of its own.
 """
 
 import dataclasses
+import functools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -130,7 +131,7 @@ def sort(found: Sequence[Found]) -> Sorted:
     Raises:
         FileNotFoundError: ``configs/tables.py`` is not here.
     """
-    templates = _templates()
+    templates = _templates(plan.config_file())
     reasons: dict[str, str] = {}
     placed = []
     for run in found:
@@ -151,6 +152,7 @@ def sort(found: Sequence[Found]) -> Sorted:
         fitting = [
             study for study in studies if study.scale == place.scale and _fits(study.recipe, place.recipe)
         ]
+        fitting = [study for study in fitting if study.recipe == place.recipe] or fitting
         if len(fitting) > 1 and run.outcome is None:
             reasons[run.id] += "; it may belong to several studies"
             continue
@@ -180,9 +182,9 @@ class _Template:
     recipe: Mapping[str, Any]
 
 
-def _templates() -> dict[tuple[str, str], _Template]:
+@functools.cache
+def _templates(file: Path) -> dict[tuple[str, str], _Template]:
     """By family of data sets and name of the model."""
-    file = plan.config_file()
     templates: dict[tuple[str, str], _Template] = {}
     for table, members in rows.ROWS.items():
         for row in members:
