@@ -55,16 +55,21 @@ def resample(
         By the measure's key.
     """
     totals: dict[str, np.ndarray] = {}
+    made: dict[tuple, np.ndarray] = {}
     found = {}
     for measure in wanted:
         if measure.of_counts is None:
             raise ValueError(f"{measure.key} is not made from counts")
         if measure.which not in totals:
-            chosen = measures.chosen_counts(counts, measure)
+            chosen = np.moveaxis(measures.chosen_counts(counts, measure), -1, 1)
             # Whole numbers below 2**53: exact in any order of adding, so the same on every machine.
             flat = times.astype(np.float64) @ chosen.reshape(len(chosen), -1).astype(np.float64)
-            totals[measure.which] = flat.reshape(len(times), *chosen.shape[1:])
-        found[measure.key] = measure.of_counts(totals[measure.which])
+            totals[measure.which] = np.moveaxis(flat.reshape(len(times), *chosen.shape[1:]), 1, -1)
+        # Measures that differ only in how they treat what is undefined are the same here.
+        key = (measure.of_counts, measure.which)
+        if key not in made:
+            made[key] = measure.of_counts(totals[measure.which])
+        found[measure.key] = made[key]
     return found
 
 

@@ -64,7 +64,7 @@ class Entry:
         of_aus: by measure, the numbers of each AU over folds and seeds.
         undefined: by measure, in which folds and seeds an AU is undefined though it is not in all: AU's
             position to text.
-        by_run: mean over AUs of single runs, by measure, then by seed and fold.
+        by_run: mean over AUs of single runs, by measure, then by seed and fold; of F1 with an interval.
         resampled: mean F1 over AUs of each run on every resample, by seed and fold.
     """
 
@@ -143,7 +143,8 @@ def _entry(
         of_aus={measure.key: _of_aus(measure, complete) for measure in MEASURES} if seeds else {},
         undefined={measure.key: _undefined(measure, seeds, settings.folds, tested) for measure in MEASURES},
         by_run={
-            measure.key: {key: _mean(measure, [[one]]) for key, one in tested.items()} for measure in MEASURES
+            measure.key: {key: _mean(measure, [[one]], measure is F1) for key, one in tested.items()}
+            for measure in MEASURES
         },
         resampled={key: one.resampled_mean(F1) for key, one in tested.items() if one.resampled is not None},
     )
@@ -182,13 +183,13 @@ class _Tested:
         return measures.mean_over_aus(measure, self.resampled[measure.key])
 
 
-def _mean(measure: Measure, runs: Sequence[Sequence[_Tested]]) -> Number:
+def _mean(measure: Measure, runs: Sequence[Sequence[_Tested]], with_interval: bool = True) -> Number:
     """Over AUs, then folds, then seeds; undefined ones as the measure has them."""
     value = _over_runs(
         [[measures.mean_over_aus(measure, t.outcome.values[measure.key]) for t in of] for of in runs]
     )
     drawn = None
-    if _have_resamples(measure, runs):
+    if with_interval and _have_resamples(measure, runs):
         drawn = bootstrap.interval(_over_runs([[t.resampled_mean(measure) for t in of] for of in runs]))
     return Number(_plain(value), drawn, _ids(runs))
 

@@ -46,11 +46,12 @@ def count(predictions: Predictions) -> SubjectCounts:
     present, absent = predictions.labels == 1, predictions.labels == 0
     outcomes = (present & predicted, absent & predicted, present & ~predicted, absent & ~predicted)
 
+    # As a product: NumPy's adding by index takes ten times as long. Whole numbers, so it is exact.
+    members = (of_frame == np.arange(len(subjects))[:, None]).astype(np.float64)
+
     def add(entries: Bool[np.ndarray, "F N"]) -> Int64[np.ndarray, "S N 4"]:
-        sums = np.zeros((len(subjects), entries.shape[1], 4), np.int64)
-        for position, outcome in enumerate(outcomes):
-            np.add.at(sums[..., position], of_frame, outcome & entries)
-        return sums
+        sums = [members @ (outcome & entries).astype(np.float64) for outcome in outcomes]
+        return np.stack(sums, -1).astype(np.int64)
 
     return SubjectCounts(subjects, add(np.ones_like(present)), add(changing))
 

@@ -141,7 +141,8 @@ def sort(found: Sequence[Found]) -> Sorted:
         place = _place(run, templates)
         if place is None:
             dataset = str(run.config["dataset"]).lower()
-            reasons[run.id] = f"{rows.model_name(run.config)} on {dataset} is in no table's row"
+            texts = (run.detail, f"{rows.model_name(run.config)} on {dataset} is in no table's row")
+            reasons[run.id] = "; ".join(filter(None, texts))
         else:
             placed.append((run, place))
             if run.outcome is None:

@@ -9,6 +9,7 @@ from mdhr_jax.report.evidence import Entry, Number, Settings
 from mdhr_jax.report.measures import F1, MEASURES
 from mdhr_jax.report.numbers import UNDEFINED
 from mdhr_jax.report.results import StudyResult, TableResult
+from mdhr_jax.training import protocols
 
 DAGGER = " †"
 """Behind the number of an AU that is undefined in some folds."""
@@ -57,10 +58,12 @@ def _mean(entry: Entry | None) -> str:
 
 
 def per_au(result: TableResult, study: StudyResult, arm: str) -> Grid:
-    """F1 of each AU in the paper's layout, with all of the paper's rows, and ours under one protocol."""
+    """F1 of each AU in the paper's layout under one protocol; under the paper's with all of its rows."""
     names = study.study.au_set.au_names
+    # What other papers print was made by their own protocols; it stands beside the paper's only.
+    printed_rows = result.printed if arm == protocols.PAPER else ()
     lines = []
-    for row in result.printed:
+    for row in printed_rows:
         values = [_printed(value) for value in row.per_au] or [UNDEFINED] * len(names)
         lines.append(_line(f"{row.title}, printed", [*values, _printed(row.average)]))
     for row in result.rows:
@@ -81,7 +84,7 @@ def per_au(result: TableResult, study: StudyResult, arm: str) -> Grid:
     if study.baseline is not None:
         mean, of_aus = study.baseline
         lines.append(_line(_BASELINE, [numbers.percent(value.value) for value in (*of_aus, mean)]))
-    departing = [row.title for row in result.printed if row.average_departs]
+    departing = [row.title for row in printed_rows if row.average_departs]
     return Grid(
         f"{_name(result)}: F1 of each AU in percent, protocol {arm}{_on(result)}",
         ("Row", *names, "Mean"),
