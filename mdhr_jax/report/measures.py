@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int64
+from numpy.typing import ArrayLike
 
 from mdhr_jax.training.predictions import Predictions
 
@@ -232,5 +233,6 @@ def mean_of_defined(numbers: Float[np.ndarray, "..."], axis: int) -> Float[np.nd
     return _ratio(np.where(defined, numbers, 0.0).sum(axis), defined.sum(axis))
 
 
-def _ratio(above: np.ndarray | np.generic, below: np.ndarray | np.generic) -> Float[np.ndarray, "..."]:
-    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+def _ratio(above: ArrayLike, below: ArrayLike) -> Float[np.ndarray, "..."]:
+    divisor = np.asarray(below)
+    return np.where(divisor > 0, np.asarray(above) / np.where(divisor > 0, divisor, 1), np.nan)
