@@ -12,13 +12,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import IO, Any
 
 from mdhr_jax.progress import Progress, announce
 from mdhr_jax.tables import state
 from mdhr_jax.tables.plan import Run
 from mdhr_jax.training import workdir
+from mdhr_jax.training.interrupt import Listener
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TAIL_LINES = 15
@@ -152,7 +153,7 @@ def _report(run: Run, code: int, after: state.State, child: "_Child", outcome: O
     announce(f"\nfailed: {run.label}: {reason}; the end of {log}:\n{shown}")
 
 
-class _Child:
+class _Child(Listener):
     """The process of the run in progress; while entered, signals go to it.
 
     Attributes:
@@ -160,24 +161,9 @@ class _Child:
     """
 
     def __init__(self) -> None:
+        super().__init__(_SIGNALS)
         self.told_to_stop = False
         self._process: subprocess.Popen[Any] | None = None
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> "_Child":
-        # Who started this with nohup wants it to outlive the terminal.
-        heard = [n for n in _SIGNALS if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
-        self._previous = {number: signal.signal(number, self._receive) for number in heard}
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
 
     def run(self, run: Run, environment: dict[str, str], progress: Progress) -> int:
         """Starts a run, waits for its end and returns its exit code."""
@@ -220,7 +206,8 @@ class _Child:
                 except subprocess.TimeoutExpired:
                     progress.update(0, note=f"now {label}: {_last_line(file)}")
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Passes the wish to end on to the run."""
         self.told_to_stop = True
         # Not by print: the signal may come in the middle of one.
         os.write(2, b"\nstopping: the run in progress saves first\n")

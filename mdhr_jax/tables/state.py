@@ -54,7 +54,7 @@ def inspect(run: Run) -> State:
     if not directory.is_dir():
         return State("foreign", f"{directory} is not a directory")
     wanted = config_lib.config_hash(run.config)
-    holder = _holder(directory / workdir.LOCK_FILE)
+    held_by = holder(directory / workdir.LOCK_FILE)
     try:
         result = _read(directory / workdir.RESULT_FILE)
         config = _read(directory / workdir.CONFIG_FILE)
@@ -63,7 +63,7 @@ def inspect(run: Run) -> State:
         return State("foreign", str(error))
 
     # A configuration without anything saved is no run yet, unless a process has just claimed the directory.
-    if config is not None and (holder or result or workdir.holds_run(directory)):
+    if config is not None and (held_by or result or workdir.holds_run(directory)):
         try:
             lines = config_lib.differences(config, run.config.to_dict())
         except (KeyError, AttributeError, TypeError):
@@ -82,8 +82,8 @@ def inspect(run: Run) -> State:
                 + ("" if config else f", and there is no {workdir.CONFIG_FILE}"),
             )
         return State("finished", f1_mean=result.get("f1_mean"))
-    if holder:
-        return State("running", holder)
+    if held_by:
+        return State("running", held_by)
     names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
     if config is None and (others := sorted(names - _OWN_FILES)):
         return State("foreign", f"{directory} is not a run's directory; it holds {', '.join(others[:5])}")
@@ -111,8 +111,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _holder(lock: Path) -> str:
-    """Who holds a directory's lock; empty where nobody does."""
+def holder(lock: Path) -> str:
+    """Who holds the lock of a directory, a file that may be missing; empty where nobody does."""
     try:
         with lock.open() as file:
             try:

@@ -1,27 +1,31 @@
-"""Asks a loop to stop at the next step when the process is told to terminate."""
+"""Signals that ask a process to end, heard while something is to be brought to a good end first."""
 
 import signal
+from collections.abc import Sequence
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from mdhr_jax.progress import announce
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_L = TypeVar("_L", bound="Listener")
 
 
-class StopRequest:
-    """Turns SIGTERM and Ctrl-C into a flag while it is entered; a second Ctrl-C stops at once.
+class Listener:
+    """Has `receive` called at signals while it is entered; then they do again what they did before.
 
-    Attributes:
-        received: whether a signal came.
+    SIGHUP is left alone where it is ignored: who started this with nohup wants it to outlive the terminal.
+
+    Args:
+        signals: to be heard.
     """
 
-    def __init__(self) -> None:
-        self.received = False
-        self._previous: dict[signal.Signals, Any] = {}
+    def __init__(self, signals: Sequence[signal.Signals]):
+        self._signals = tuple(signals)
+        self.previous: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> "StopRequest":
-        self._previous = {number: signal.signal(number, self._receive) for number in _SIGNALS}
+    def __enter__(self: _L) -> _L:
+        heard = [n for n in self._signals if n != signal.SIGHUP or signal.getsignal(n) != signal.SIG_IGN]
+        self.previous = {number: signal.signal(number, self.receive) for number in heard}
         return self
 
     def __exit__(
@@ -30,11 +34,28 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, previous in self._previous.items():
+        for number, previous in self.previous.items():
             signal.signal(number, previous)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """What happens at a signal."""
+        raise NotImplementedError
+
+
+class StopRequest(Listener):
+    """Turns SIGTERM and Ctrl-C into a flag while it is entered; a second Ctrl-C stops at once.
+
+    Attributes:
+        received: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((signal.SIGTERM, signal.SIGINT))
+        self.received = False
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Asks the loop to stop at its next step."""
         self.received = True
         if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
+            signal.signal(signal.SIGINT, self.previous[signal.SIGINT])
             announce("\nstopping after this step; Ctrl-C again stops at once and loses what is not saved")

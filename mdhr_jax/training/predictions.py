@@ -81,6 +81,23 @@ class Predictions:
     scores: Float32[np.ndarray, "F N"]
     meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def predicted(self, thresholds: Mapping[str, float] | None = None) -> Bool[np.ndarray, "F N"]:
+        """Whether an AU's score reaches its threshold.
+
+        Args:
+            thresholds: of each AU name; by default those of `meta`. Compared in float32.
+        """
+        chosen = self.meta["thresholds"] if thresholds is None else thresholds
+        limits = np.asarray([chosen[name] for name in self.meta["au_names"]], np.float32)
+        return self.scores >= limits
+
+    def changing(self) -> Bool[np.ndarray, "F N"]:
+        """Frames of the full windows in which an AU is both present and absent."""
+        windows = len(self.full_window)
+        changes = self.full_window[:, None] & _any(self.labels == 1, self.window, windows)
+        changes &= _any(self.labels == 0, self.window, windows)
+        return changes[self.window]
+
     def counts(self, thresholds: Mapping[str, float] | None = None) -> EvalCounts:
         """The counts that F1 and accuracy follow from.
 
@@ -90,14 +107,8 @@ class Predictions:
         Returns:
             int64 counts on the host; see `EvalCounts` for the two sets.
         """
-        chosen = self.meta["thresholds"] if thresholds is None else thresholds
-        limits = np.asarray([chosen[name] for name in self.meta["au_names"]], np.float32)
-        predicted = self.scores >= limits
+        predicted, changing = self.predicted(thresholds), self.changing()
         present, absent = self.labels == 1, self.labels == 0
-        windows = len(self.full_window)
-        changes = self.full_window[:, None] & _any(present, self.window, windows)
-        changes &= _any(absent, self.window, windows)
-        changing = changes[self.window]
 
         def count(entries: Bool[np.ndarray, "F N"]) -> AUCounts:
             return AUCounts(

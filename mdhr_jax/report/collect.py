@@ -1,0 +1,319 @@
+"""Every directory below one, and what lies in it: a finished run, one that is not, or something else.
+
+Nothing is changed, and nothing is believed that can be checked: a result must be of the directory's own
+configuration, must stand beside the predictions of that very checkpoint, and must follow from them.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mdhr_jax import config as config_lib
+from mdhr_jax import facs
+from mdhr_jax.progress import Progress
+from mdhr_jax.report import measures
+from mdhr_jax.report.measures import SubjectCounts
+from mdhr_jax.tables import rows, state
+from mdhr_jax.training import checkpoints, predictions, protocols, results, stored_step, workdir
+from mdhr_jax.training.metrics import summarize
+from mdhr_jax.training.predictions import Predictions
+
+Kind = Literal[
+    "finished", "running", "interrupted", "failed", "not started", "damaged", "foreign", "not a run"
+]
+
+DATASETS = frozenset(
+    name for family in map(rows.dataset_of, rows.ROWS) for name in (family, f"synthetic_{family}")
+)
+"""Data sets that the tables are about, and the drawn ones in their place."""
+
+# Any of these makes a directory a run's.
+_MARKS = (
+    workdir.CONFIG_FILE,
+    workdir.CHECKPOINTS,
+    workdir.RESULT_FILE,
+    workdir.EVALUATION_FILE,
+    workdir.LOCK_FILE,
+    state.FAILURE_FILE,
+    state.LOG_FILE,
+    predictions.beside(Path(workdir.RESULT_FILE)).name,
+)
+_INSIDE_RUNS = (workdir.CHECKPOINTS, "tensorboard")
+
+# What a result and its predictions both say.
+_SHARED = ("dataset", "fold", "seed", "step", "config_hash", "protocol", "thresholds")
+
+# Which frames a training run under each protocol lets choose, see `results.RESULT_KEYS`.
+_SELECTION = {
+    protocols.PAPER: {"checkpoint": "test", "thresholds": "fixed"},
+    protocols.HONEST: {"checkpoint": "validation", "thresholds": "validation"},
+}
+
+# Results hold 64-bit numbers that come from the same counts.
+_TOLERANCE = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a finished run has to say.
+
+    Attributes:
+        result: the content of ``result.json``.
+        counts: of each subject.
+        values: every measure of each AU, see `measures.values`.
+        fingerprint: of the data set that it was tested on.
+        predictions_sha256: of the file of predictions.
+        checkpoint: of the reported step, relative to the run's directory; None where it is gone.
+        version: of this project at the time of that checkpoint; None where it is gone.
+    """
+
+    result: Mapping[str, Any]
+    counts: SubjectCounts
+    values: Mapping[str, np.ndarray]
+    fingerprint: str
+    predictions_sha256: str
+    checkpoint: str | None
+    version: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A directory.
+
+    Attributes:
+        id: ``R1``, ``R2`` and so on, in the order of the paths.
+        path: relative to where the search began, with slashes.
+        kind: what it holds.
+        detail: why it is not finished, or what is wrong.
+        config: the run's, where it has one.
+        outcome: of a finished run.
+    """
+
+    id: str
+    path: str
+    kind: Kind
+    detail: str = ""
+    config: Mapping[str, Any] | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def config_hash(self) -> str | None:
+        """Names the configuration."""
+        return None if self.config is None else config_lib.config_hash(self.config)
+
+
+class _UnusableError(Exception):
+    """A directory whose content cannot be used; holds kind and reason."""
+
+
+def collect(root: Path, *, skip: Path | None = None) -> list[Found]:
+    """Looks at all directories below one, itself included.
+
+    Links are followed; what is reached twice is listed once. Hidden directories are left out, and so are
+    those inside a run.
+
+    Args:
+        root: where to begin.
+        skip: a directory that is not looked at: that of the report.
+
+    Returns:
+        Runs, and innermost directories that are none, in the order of their paths.
+
+    Raises:
+        FileNotFoundError: there is no such directory.
+        OSError: a directory cannot be read.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"there is no directory {root}; name the --runs of `python -m mdhr_jax.tables run`"
+        )
+    directories = _directories(root, skip)
+    found = []
+    with Progress(len(directories), unit="directories", label="reading runs") as progress:
+        for number, directory in enumerate(directories, 1):
+            path = directory.relative_to(root).as_posix()
+            found.append(_look(directory, f"R{number}", path))
+            progress.update()
+    return found
+
+
+def _directories(root: Path, skip: Path | None) -> list[Path]:
+    left_out = None if skip is None else skip.resolve()
+    seen: set[Path] = set()
+    chosen = []
+    for name, below, files in os.walk(root, followlinks=True, onerror=_raise):
+        directory = Path(name)
+        real = directory.resolve()
+        if real in seen or real == left_out:
+            below.clear()
+            continue
+        seen.add(real)
+        is_run = any(mark in files or mark in below for mark in _MARKS)
+        if is_run or (not below and directory != root):
+            chosen.append(directory)
+        below[:] = sorted(
+            other for other in below if not other.startswith(".") and not (is_run and other in _INSIDE_RUNS)
+        )
+    return sorted(chosen, key=lambda path: path.relative_to(root).parts)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _look(directory: Path, name: str, path: str) -> Found:
+    if not any((directory / mark).exists() for mark in _MARKS):
+        return Found(name, path, "not a run", "holds none of a run's files")
+    config = None
+    try:
+        config = _config(directory)
+        if not (directory / workdir.RESULT_FILE).exists():
+            kind, detail = _unfinished(directory, config)
+            return Found(name, path, kind, detail, config)
+        if config is None:
+            raise _UnusableError("foreign", f"has a result and no {workdir.CONFIG_FILE}: not a training run")
+        dataset = str(config["dataset"]).lower()
+        if dataset not in DATASETS:
+            raise _UnusableError("foreign", f"no table is about the data set {dataset!r}")
+        return Found(name, path, "finished", config=config, outcome=_outcome(directory, config))
+    except _UnusableError as error:
+        kind, detail = error.args
+        # Messages name files in full; the report is the same wherever the runs lie.
+        return Found(
+            name, path, kind, detail.replace(f"{directory}/", "").replace(str(directory), path), config
+        )
+
+
+def _config(directory: Path) -> dict[str, Any] | None:
+    path = directory / workdir.CONFIG_FILE
+    if not path.exists():
+        return None
+    try:
+        config = workdir.read_config(path)
+    except (ValueError, OSError) as error:
+        raise _UnusableError("damaged", str(error)) from error
+    try:
+        config_lib.identity(config)
+        rows.model_name(config)
+        _ = (config["fold"] + 0, config["seed"] + 0)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise _UnusableError(
+            "foreign", f"{workdir.CONFIG_FILE} is not a configuration of this project"
+        ) from error
+    return config
+
+
+def _unfinished(directory: Path, config: Mapping[str, Any] | None) -> tuple[Kind, str]:
+    """What to call a run without a result, and why it has none."""
+    if holder := state.holder(directory / workdir.LOCK_FILE):
+        return "running", f"in use by {holder}"
+    failure = directory / state.FAILURE_FILE
+    if failure.exists():
+        try:
+            reason = str(json.loads(failure.read_text())["reason"])
+        except (ValueError, KeyError, TypeError):
+            reason = f"{failure.name} is damaged"
+        return "failed", reason
+    if config is None:
+        return "foreign", f"has no {workdir.CONFIG_FILE}"
+    saved = [
+        int(path.name) for path in (directory / workdir.CHECKPOINTS).glob("[0-9]*") if path.name.isdigit()
+    ]
+    if saved:
+        return "interrupted", f"saved up to step {max(saved)}, no result"
+    return "not started", "nothing is saved"
+
+
+def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
+    """Reads a finished run and checks that its files belong together."""
+    file = predictions.beside(directory / workdir.RESULT_FILE)
+    try:
+        result = results.read_result(directory / workdir.RESULT_FILE)
+        found = predictions.read(file)
+    except (ValueError, OSError) as error:
+        raise _UnusableError("damaged", str(error)) from error
+    _check_identity(result, found, config)
+    names = found.meta["au_names"]
+    recounted = summarize(found.counts(), names)
+    for key in results.PER_AU:
+        if not _same(result[key], recounted[key]):
+            raise _UnusableError(
+                "damaged", f"{key} in {workdir.RESULT_FILE} does not follow from {file.name}"
+            )
+    counts = measures.count(found)
+    checkpoint, version = _checkpoint(directory, result)
+    return Outcome(
+        result=result,
+        counts=counts,
+        values=measures.values(found, counts),
+        fingerprint=found.meta["data_fingerprint"],
+        predictions_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        checkpoint=checkpoint,
+        version=version,
+    )
+
+
+def _check_identity(result: Mapping[str, Any], found: Predictions, config: Mapping[str, Any]) -> None:
+    wanted = config_lib.config_hash(config)
+    if result["config_hash"] != wanted:
+        raise _UnusableError(
+            "foreign",
+            f"{workdir.RESULT_FILE} is of configuration {result['config_hash']}, "
+            f"{workdir.CONFIG_FILE} is {wanted}",
+        )
+    if differing := [key for key in _SHARED if result[key] != found.meta[key]]:
+        raise _UnusableError(
+            "damaged", f"{workdir.RESULT_FILE} and the predictions differ in {', '.join(differing)}"
+        )
+    own = {
+        "dataset": str(config["dataset"]).lower(),
+        "fold": config["fold"],
+        "seed": config["seed"],
+        "protocol": config.get("eval", {}).get("protocol", protocols.PAPER),
+    }
+    if differing := [key for key, value in own.items() if result[key] != value]:
+        raise _UnusableError(
+            "foreign", f"{workdir.RESULT_FILE} and {workdir.CONFIG_FILE} differ in {', '.join(differing)}"
+        )
+    if result["protocol"] not in _SELECTION or result["selection"] != _SELECTION[result["protocol"]]:
+        raise _UnusableError(
+            "foreign",
+            f"its checkpoint and thresholds were chosen as {result['selection']}, which is not the protocol "
+            f"{result['protocol']!r}",
+        )
+    names = list(facs.get(own["dataset"]).au_names)
+    if found.meta["au_names"] != names:
+        raise _UnusableError("foreign", f"its AUs are {', '.join(found.meta['au_names'])}")
+
+
+def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The reported checkpoint and the version of this project that made it, where it still exists."""
+    step = directory / workdir.CHECKPOINTS / str(result["step"])
+    if not step.is_dir():
+        return None, None
+    try:
+        meta = stored_step.read_meta(step)
+    except checkpoints.CheckpointError as error:
+        raise _UnusableError("damaged", str(error)) from error
+    if meta.get("config_hash") != result["config_hash"]:
+        raise _UnusableError(
+            "foreign", f"checkpoint {result['step']} is of configuration {meta.get('config_hash')}"
+        )
+    return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {}).get("mdhr_jax")
+
+
+def _same(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
+    """Whether two sets of percentages are the same, undefined where the other is."""
+    if one.keys() != other.keys():
+        return False
+
+    def plain(values: Mapping[str, float | None]) -> list[float]:
+        return [np.nan if values[name] is None else float(values[name] or 0) for name in one]
+
+    return np.allclose(plain(one), plain(other), rtol=0, atol=_TOLERANCE, equal_nan=True)

@@ -1,0 +1,375 @@
+"""What lies in a directory of runs: each is told by what it holds, and nothing is believed unchecked."""
+
+import fcntl
+import json
+import os
+
+import numpy as np
+import pytest
+
+from mdhr_jax.report import collect, studies
+from mdhr_jax.training import predictions, results, workdir
+from tests.report import made_runs
+
+
+def look(root, **options):
+    return {run.path: run for run in collect.collect(root, **options)}
+
+
+def only(root):
+    (run,) = collect.collect(root)
+    return run
+
+
+@pytest.fixture
+def config():
+    return made_runs.config_of("3", "mfd", fold=2, seed=3)
+
+
+def test_a_finished_run_is_read_with_all_it_says(tmp_path, config):
+    made_runs.finish(tmp_path / "r", config)
+    made_runs.save(tmp_path / "r", config)
+    run = only(tmp_path)
+    assert (run.id, run.path, run.kind, run.detail) == ("R1", "r", "finished", "")
+    assert run.config_hash == run.outcome.result["config_hash"]
+    assert run.outcome.checkpoint == "checkpoints/40"
+    assert run.outcome.version == "0.1.0"
+    assert run.outcome.fingerprint == made_runs.FINGERPRINT
+    assert run.outcome.counts.subjects == ("S200", "S201", "S202", "S203", "S204")
+    f1 = run.outcome.result["f1"]["AU1"]
+    assert 100 * run.outcome.values["f1"][0] == pytest.approx(f1)
+
+
+def test_a_checkpoint_that_is_gone_is_not_missed(tmp_path, config):
+    made_runs.finish(tmp_path / "r", config)
+    run = only(tmp_path)
+    assert run.kind == "finished"
+    assert run.outcome.checkpoint is None
+    assert run.outcome.version is None
+
+
+def nothing(directory, config):
+    made_runs.start(directory, config)
+    return "not started", "nothing is saved"
+
+
+def log_alone(directory, config):
+    directory.mkdir()
+    (directory / "output.log").write_text("$ python\n")
+    return "foreign", "has no config.json"
+
+
+def killed(directory, config):
+    made_runs.start(directory, config)
+    for step in ("24", "240", "orbax-checkpoint-tmp"):
+        (directory / "checkpoints" / step).mkdir(parents=True)
+    (directory / ".lock").write_text("process 1 on here\n")
+    return "interrupted", "saved up to step 240, no result"
+
+
+def failed(directory, config):
+    made_runs.fail(directory, config, "killed by signal 9")
+    return "failed", "killed by signal 9"
+
+
+def failed_badly(directory, config):
+    made_runs.fail(directory, config)
+    (directory / "failure.json").write_text('{"rea')
+    return "failed", "failure.json is damaged"
+
+
+def half_a_result(directory, config):
+    made_runs.finish(directory, config)
+    text = (directory / "result.json").read_text()
+    (directory / "result.json").write_text(text[: len(text) // 2])
+    return "damaged", "result.json is not JSON"
+
+
+def older_result(directory, config):
+    made_runs.finish(directory, config)
+    content = json.loads((directory / "result.json").read_text())
+    del content["thresholds"]
+    (directory / "result.json").write_text(json.dumps(content))
+    return "damaged", "result.json lacks thresholds"
+
+
+def no_predictions(directory, config):
+    made_runs.finish(directory, config)
+    (directory / "predictions.npz").unlink()
+    return "damaged", "no predictions at predictions.npz"
+
+
+def half_the_predictions(directory, config):
+    made_runs.finish(directory, config)
+    content = (directory / "predictions.npz").read_bytes()
+    (directory / "predictions.npz").write_bytes(content[: len(content) // 2])
+    return "damaged", "predictions.npz is damaged"
+
+
+def predictions_before_result(directory, config):
+    """A write that was cut off between the two files."""
+    made_runs.finish(directory, config)
+    (directory / "result.json").unlink()
+    return "not started", "nothing is saved"
+
+
+def predictions_of_another_step(directory, config):
+    made_runs.finish(directory, config)
+    result = results.read_result(directory / "result.json")
+    results.write_result(directory / "result.json", result | {"step": 41})
+    return "damaged", "differ in step"
+
+
+def another_number(directory, config):
+    made_runs.finish(directory, config)
+    result = results.read_result(directory / "result.json")
+    result["f1"]["AU4"] += 0.01
+    results.write_result(directory / "result.json", result)
+    return "damaged", "f1 in result.json does not follow from predictions.npz"
+
+
+def result_of_another_configuration(directory, config):
+    made_runs.finish(directory, config)
+    made_runs.start(directory, made_runs.config_of("3", "mfd", fold=2, seed=4))
+    return "foreign", "result.json is of configuration"
+
+
+def result_alone(directory, config):
+    made_runs.finish(directory, config)
+    (directory / "config.json").unlink()
+    return "foreign", "has a result and no config.json"
+
+
+def evaluation_of_a_chosen_step(directory, config):
+    made_runs.finish(directory, config)
+    result = results.read_result(directory / "result.json")
+    result["selection"]["checkpoint"] = "named"
+    results.write_result(directory / "result.json", result)
+    return "foreign", "which is not the protocol 'paper'"
+
+
+def another_project(directory, config):
+    directory.mkdir()
+    (directory / "config.json").write_text('{"model": "yolo"}')
+    return "foreign", "config.json is not a configuration of this project"
+
+
+def half_a_configuration(directory, config):
+    made_runs.start(directory, config)
+    (directory / "config.json").write_text("{")
+    return "damaged", "config.json is not JSON"
+
+
+def another_checkpoint(directory, config):
+    made_runs.finish(directory, config)
+    made_runs.save(directory, config, config_hash="0" * 12)
+    return "foreign", "checkpoint 40 is of configuration 000000000000"
+
+
+def damaged_checkpoint(directory, config):
+    made_runs.finish(directory, config)
+    (directory / "checkpoints" / "40").mkdir(parents=True)
+    return "damaged", "checkpoint checkpoints/40 is damaged"
+
+
+def other_data(directory, config):
+    config.dataset = "mine"
+    made_runs.start(directory, config)
+    (directory / "result.json").write_text("{}")
+    return "foreign", "no table is about the data set 'mine'"
+
+
+def an_album(directory, config):
+    directory.mkdir()
+    (directory / "holiday.jpg").touch()
+    return "not a run", "holds none of a run's files"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        nothing,
+        log_alone,
+        killed,
+        failed,
+        failed_badly,
+        half_a_result,
+        older_result,
+        no_predictions,
+        half_the_predictions,
+        predictions_before_result,
+        predictions_of_another_step,
+        another_number,
+        result_of_another_configuration,
+        result_alone,
+        evaluation_of_a_chosen_step,
+        another_project,
+        half_a_configuration,
+        another_checkpoint,
+        damaged_checkpoint,
+        other_data,
+        an_album,
+    ],
+)
+def test_what_is_no_finished_run_is_called_what_it_is(make, tmp_path, config):
+    kind, detail = make(tmp_path / "r", config)
+    run = only(tmp_path)
+    assert run.kind == kind
+    assert detail in run.detail
+    assert str(tmp_path) not in run.detail
+    assert run.outcome is None
+
+
+def test_a_running_run_is_one_whose_lock_is_held(tmp_path, config):
+    made_runs.start(tmp_path / "r", config)
+    with (tmp_path / "r" / workdir.LOCK_FILE).open("w+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("process 7 on there\n")
+        lock.flush()
+        run = only(tmp_path)
+    assert (run.kind, run.detail) == ("running", "in use by process 7 on there")
+    assert only(tmp_path).kind == "not started"
+
+
+def test_every_directory_is_found_once_and_none_inside_a_run(tmp_path, config):
+    made_runs.finish(tmp_path / "b" / "deep" / "r", config)
+    made_runs.save(tmp_path / "b" / "deep" / "r", config)
+    made_runs.start(tmp_path / "a", config)
+    made_runs.start(tmp_path / ".hidden" / "r", config)
+    (tmp_path / "empty").mkdir()
+    elsewhere = made_runs.start(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "r", config)
+    os.symlink(elsewhere, tmp_path / "linked")
+    os.symlink(tmp_path, tmp_path / "b" / "circle")
+    (tmp_path / "out").mkdir()
+    found = look(tmp_path, skip=tmp_path / "out")
+    assert list(found) == ["a", "b/deep/r", "empty", "linked"]
+    assert [run.id for run in found.values()] == ["R1", "R2", "R3", "R4"]
+    assert found["empty"].kind == "not a run"
+    (run,) = collect.collect(tmp_path / "a")
+    assert run.path == "."
+
+
+def test_a_missing_directory_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no directory"):
+        collect.collect(tmp_path / "nowhere")
+
+
+def sort(root):
+    found = collect.collect(root)
+    return {run.path: run for run in found}, studies.sort(found)
+
+
+def test_runs_that_differ_in_recipe_data_version_or_weights_are_different_studies(tmp_path):
+    def config(**changes):
+        return made_runs.config_of("3", "afe", **changes)
+
+    made_runs.finish(tmp_path / "usual", config())
+    made_runs.finish(tmp_path / "usual2", config(fold=2))
+    made_runs.finish(tmp_path / "other_row", made_runs.config_of("3", "mfd"))
+    made_runs.finish(tmp_path / "long", config(train__epochs=41))
+    made_runs.finish(tmp_path / "full", config(scale="full"))
+    made_runs.finish(tmp_path / "random", config(scale="full", model__pretrained="none"))
+    made_runs.finish(tmp_path / "moved", config(data__dir="elsewhere", fold=3))
+    other_bytes = made_runs.finish(tmp_path / "other_bytes", config())
+    path = other_bytes / "predictions.npz"
+    found = predictions.read(path)
+    path.write_bytes(
+        predictions.encode(
+            made_runs.dataclasses.replace(found, meta={**found.meta, "data_fingerprint": "9" * 64})
+        )
+    )
+    old = made_runs.finish(tmp_path / "old", config(seed=1))
+    made_runs.save(old, config(seed=1), versions={"mdhr_jax": "0.0.1"})
+    new = made_runs.finish(tmp_path / "new", config(seed=2))
+    made_runs.save(new, config(seed=2))
+    runs, ordered = sort(tmp_path)
+    together = [sorted(p for p, run in runs.items() if run.id in study.places) for study in ordered.studies]
+    assert ["full"] in together
+    assert ["random"] in together
+    assert ["long"] in together
+    assert ["old"] in together
+    assert ["other_bytes"] in together
+    assert len(together) == 7
+    by_run = {name: study for study, names in zip(ordered.studies, together, strict=True) for name in names}
+    assert by_run["full"].departures == ()
+    assert by_run["full"].scale == "full"
+    assert by_run["random"].departures == ('model.pretrained: "none" here, "" there',)
+    assert by_run["long"].departures == ("train.epochs: 41 here, 40 there",)
+    # Two versions are there, so that runs without their checkpoints may be of either, and stand apart.
+    assert together.count(["new"]) == 1
+    assert ["moved", "other_row", "usual", "usual2"] in together
+
+
+def test_what_does_not_know_its_version_stands_with_the_only_one_there_is(tmp_path):
+    for fold in (1, 2):
+        config = made_runs.config_of("3", "afe", fold=fold)
+        directory = made_runs.finish(tmp_path / str(fold), config)
+        if fold == 1:
+            made_runs.save(directory, config)
+    made_runs.start(tmp_path / "3", made_runs.config_of("3", "afe", fold=3))
+    _, ordered = sort(tmp_path)
+    (study,) = ordered.studies
+    assert len(study.places) == 3
+    assert study.recipe["version of mdhr_jax"] == "0.1.0"
+
+
+def test_a_finetuned_row_stands_with_the_others_of_its_data(tmp_path):
+    made_runs.finish(tmp_path / "plain", made_runs.config_of("2", "resnet50"))
+    argument = "table=2,row=resnet50-bp4d,scale=laptop,init_from=somewhere"
+    made_runs.finish(tmp_path / "tuned", made_runs.plan.load_config(made_runs.plan.config_file(), argument))
+    _, ordered = sort(tmp_path)
+    (study,) = ordered.studies
+    assert study.dataset == "synthetic_disfa"
+    rows = {name for place in study.places.values() for name in place.rows}
+    assert rows == {("2", "resnet50"), ("2", "resnet50-bp4d")}
+    assert study.departures == ()
+
+
+def test_rows_that_are_the_same_model_share_its_runs(tmp_path):
+    made_runs.finish(tmp_path / "r", made_runs.config_of("4", "baseline"))
+    _, ordered = sort(tmp_path)
+    (place,) = ordered.studies[0].places.values()
+    assert place.rows == (("3", "afe"), ("4", "baseline"))
+
+
+def test_protocols_and_unusual_shares_are_arms_of_one_study(tmp_path):
+    for name, changes in (
+        ("a", {}),
+        ("b", {"protocol": "honest"}),
+        ("c", {"protocol": "honest", "eval__validation_share": 0.3}),
+    ):
+        made_runs.finish(tmp_path / name, made_runs.config_of("3", "afe", **changes))
+    runs, ordered = sort(tmp_path)
+    (study,) = ordered.studies
+    assert study.arms == ("paper", "honest", "honest, share 0.3")
+    for arm, name in zip(study.arms, "abc", strict=True):
+        assert study.used[arm]["tiny+afe"] == {(0, 1): runs[name]}
+
+
+def test_of_copies_the_first_is_used_and_of_contradictions_none(tmp_path):
+    copied, differing = made_runs.config_of("3", "afe"), made_runs.config_of("3", "mfd")
+    for name in ("b", "a"):
+        made_runs.finish(tmp_path / name, copied)
+    made_runs.fail(tmp_path / "c", copied)
+    made_runs.finish(tmp_path / "d", differing)
+    made_runs.finish(tmp_path / "e", differing, skill=1.1)
+    runs, ordered = sort(tmp_path)
+    (study,) = ordered.studies
+    assert study.used == {"paper": {"tiny+afe": {(0, 1): runs["a"]}}}
+    assert {path: ordered.reasons.get(run.id) for path, run in runs.items()} == {
+        "a": None,
+        "b": "a copy of R1, which is used",
+        "c": "exit code 3; R1 is the same run, finished, and is used",
+        "d": "R4, R5 are different results of the same row, fold and seed: none is used",
+        "e": "R4, R5 are different results of the same row, fold and seed: none is used",
+    }
+
+
+def test_a_model_of_no_row_is_in_no_study(tmp_path):
+    config = made_runs.config_of("3", "afe")
+    config.model.tcn = True
+    made_runs.finish(tmp_path / "r", config)
+    runs, ordered = sort(tmp_path)
+    assert ordered.studies == ()
+    assert ordered.reasons == {"R1": "tiny+afe+tcn on synthetic_bp4d is in no table's row"}
+    assert np.isfinite(runs["r"].outcome.values["f1"]).all()
