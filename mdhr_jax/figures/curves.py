@@ -11,7 +11,7 @@ from mdhr_jax.figures import style
 from mdhr_jax.figures.runs import Run
 from mdhr_jax.training import logs, results, workdir
 
-Series = tuple[Int64[np.ndarray, " n"], Float64[np.ndarray, " n"]]
+Series = tuple[Int64[np.ndarray, "_"], Float64[np.ndarray, "_"]]
 
 TRAINED = {
     "loss": "Training loss, total",
@@ -28,7 +28,8 @@ class Curves:
 
     Attributes:
         name: of the run.
-        train: steps and values of each of `TRAINED`; values that the log could not hold are NaN.
+        train: steps and values of each of `TRAINED`; values that the log could not hold are NaN. Without
+            region classifiers there are none of their loss.
         f1: steps and mean F1 in percent of the evaluations that choose the checkpoint.
         chosen_on: ``test`` or ``validation``: the frames of those evaluations.
         chosen_step: of the checkpoint that the run reports; None while it has no result.
@@ -68,9 +69,13 @@ def curves(run: Run) -> Curves:
         except ValueError:
             # A result of an older version still knows its step.
             step = workdir.read_config(run.directory / workdir.RESULT_FILE).get("step")
+    trained = {name: _series(train, name) for name in TRAINED}
+    if not trained["region_loss"][1].any():
+        # The log says 0 where there is nothing that could have a loss.
+        trained["region_loss"] = _series([], "region_loss")
     return Curves(
         name=run.name,
-        train={name: _series(train, name) for name in TRAINED},
+        train=trained,
         f1=_series(tested, "f1_mean"),
         chosen_on=chosen_on,
         chosen_step=step,
@@ -106,11 +111,9 @@ def draw(shown: Sequence[Curves], footer: str) -> Any:
         for i, of_run in enumerate(shown):
             axes.plot(*of_run.train[name], **_look(i), linewidth=1.2)
         axes.set_title(title)
-        drawn = [np.abs(of_run.train[name][1]) for of_run in shown]
-        if name == "region_loss" and not any(np.nan_to_num(values).any() for values in drawn):
-            axes.text(
-                0.5, 0.5, "no region classifiers", transform=axes.transAxes, ha="center", color=style.FAINT
-            )
+        if not any(len(of_run.train[name][0]) for of_run in shown):
+            text = "no region classifiers" if name == "region_loss" else "nothing logged"
+            axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=style.FAINT)
         axes.set_ylabel("learning rate" if name == "learning_rate" else "loss")
         axes.set_ylim(bottom=0)
     f1 = panels[4]
@@ -127,6 +130,8 @@ def draw(shown: Sequence[Curves], footer: str) -> Any:
                 color=_look(i)["color"],
                 markeredgecolor="black",
                 linestyle="",
+                clip_on=False,
+                zorder=4,
             )
     on = {of_run.chosen_on for of_run in shown if of_run.begun}
     words = {"test": "the test part", "validation": "validation subjects"}
@@ -169,4 +174,4 @@ def _look(number: int) -> dict[str, Any]:
 def _label(of_run: Curves, *, many: bool) -> str:
     state = "not finished" if of_run.chosen_step is None else f"reports step {of_run.chosen_step}"
     state = state if of_run.begun else "nothing logged yet"
-    return f"{of_run.name}, {state}" + (f", F1 on the {of_run.chosen_on} frames" if many else "")
+    return f"{of_run.name}\n{state}" + (f", F1 on the {of_run.chosen_on} frames" if many else "")

@@ -165,7 +165,7 @@ def open_network(run: Run, data_dir: Path | None) -> Network:
     path, thresholds = _checkpoint(run)
     try:
         like = (model.param_shapes, model.stat_shapes)
-        params, batch_stats, meta = checkpoints.load_model(path, like=like)
+        *stored, meta = checkpoints.load_model(path, like=like)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"figures of what the model looked at need a checkpoint: {error}") from error
     expected = {"dataset": au_set.name, "au_names": list(au_set.au_names), "fold": config.fold}
@@ -173,6 +173,7 @@ def open_network(run: Run, data_dir: Path | None) -> Network:
     records = open_dataset(where, au_set, [facs.part_tested(config.fold)])
     _check_data(run, records)
     fixed = dict.fromkeys(au_set.au_names, THRESHOLD)
+    params, batch_stats = jax.device_put(tuple(stored))
     return Network(model, params, batch_stats, meta, thresholds or fixed, config, records)
 
 
@@ -186,7 +187,10 @@ def _config_of(run: Run) -> ConfigDict:
             merged[key] = over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
         return merged
 
-    return ConfigDict(over(config_lib.base().to_dict(), dict(run.config)))
+    merged = over(config_lib.base().to_dict(), dict(run.config))
+    # JSON has no tuples.
+    merged["model"]["mfd_scales"] = tuple(merged["model"]["mfd_scales"])
+    return ConfigDict(merged)
 
 
 def _checkpoint(run: Run) -> tuple[Path, dict[str, float] | None]:

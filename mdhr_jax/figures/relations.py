@@ -228,7 +228,7 @@ def _draw_matrix(made: Any, axes: Any, shown: LookedAt, found: Relations, region
     image = axes.imshow(attention, cmap=style.SEQUENTIAL, vmin=0, vmax=high)
     for (row, column), weight in np.ndenumerate(attention):
         if weight > 0:
-            ink = style.ink_on(weight, 0, high)
+            ink = style.ink_on(float(weight), 0, high)
             # What does not round to a number is there all the same.
             text = f"{weight:.2f}" if weight >= 0.005 else "<.01"
             axes.text(column, row, text, ha="center", va="center", fontsize=6.5, color=ink)

@@ -66,7 +66,7 @@ def settings() -> Iterator[None]:
         yield
 
 
-def figure(width: float, height: float, title: str, footer: str) -> Any:
+def figure(width: float | int, height: float | int, title: str, footer: str) -> Any:
     """An empty figure.
 
     Args:
@@ -127,7 +127,7 @@ def hatch_undefined(axes: Any, undefined: Any, **options: Any) -> None:
         )
 
 
-def ink_on(value: float, low: float, high: float) -> str:
+def ink_on(value: float | int, low: float | int, high: float | int) -> str:
     """Colour of text on a cell of a sequential heat map that runs from `low` to `high`."""
     return "white" if value < low + 0.55 * (high - low) else "black"
 
