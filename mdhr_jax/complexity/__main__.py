@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="measure each of these in place of the configuration's own (all, where there is no --config)",
     )
+    add("--forward-only", action="store_true", help="leave out training, which takes most of the time")
     add("--out", nargs="+", type=Path, default=[], metavar="FILE", help="also write .md, .csv or .json files")
     return parser
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for path in arguments.out:
             tables.check_suffix(path)
-        costs, about = _measure(arguments.config, arguments.backbones, overrides)
+        costs, about = _measure(arguments, overrides)
         about["command"] = shlex.join(["python", "-m", "mdhr_jax.complexity", *given])
         for path in arguments.out:
             tables.write(path, costs, about)
@@ -62,9 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(
-    named: str | None, backbones: Sequence[str] | None, overrides: Sequence[str]
-) -> tuple[list[Any], dict[str, Any]]:
+def _measure(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
     """The costs of all backbones asked for, and what they were measured of."""
     import jax
 
@@ -75,6 +74,7 @@ def _measure(
     from mdhr_jax.progress import Progress
     from mdhr_jax.tables import plan, rows
 
+    named, backbones = arguments.config, arguments.backbones
     if named is None:
         named, backbones = str(plan.config_file()), backbones or list(BACKBONES)
     file, _, argument = named.partition(":")
@@ -89,7 +89,7 @@ def _measure(
     with Progress(total, unit="programs", label="compiling") as progress:
         for model in chosen:
             config.model.backbone = model.backbone
-            for cost in measure.measure(config):
+            for cost in measure.measure(config, training=not arguments.forward_only):
                 costs.append(cost)
                 progress.update(note=f"{cost.backbone}, {cost.module}")
     au_set = facs.get(config.dataset)

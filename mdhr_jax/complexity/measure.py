@@ -2,8 +2,8 @@
 
 Everything is compiled from shapes. Arithmetic is XLA's cost analysis of the compiled program: a
 multiplication and an addition count as two, what a convolution multiplies with its zero padding is not
-counted, elementwise operations are. Memory is what the compiler plans for intermediate values: ``temp`` of its
-memory analysis, without weights, inputs and results; it depends on the compiler, so on the device.
+counted, elementwise operations are. Memory is what the compiler plans for intermediate values: ``temp`` of
+its memory analysis, without weights, inputs and results; it depends on the compiler, so on the device.
 """
 
 import dataclasses
@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -222,7 +224,7 @@ def _compile_training(model: FunctionalModel, stage: _Stage) -> Any:
 def _compile_step(model: FunctionalModel, config: ConfigDict) -> Any:
     """The training step of the project on one device, state donated."""
     train, length, num_aus = config.train, config.data.clip_length, model.config.au_set.num_aus
-    mesh = parallel.make_mesh()
+    mesh = Mesh(np.asarray(jax.devices()[:1]).reshape(1, 1), (parallel.DATA, parallel.FSDP))
     optimizer = make_optimizer(train.learning_rate, 100, weight_decay=train.weight_decay)
     states = StateFactory(model, optimizer, mesh, ema=train.ema > 0)
     options = StepOptions(

@@ -1,7 +1,8 @@
-"""What XLA counts against a count by hand from the shapes of the layers: convolutions, linear layers, attention.
+"""What XLA counts against a count by hand from the shapes of the layers.
 
-By hand only products and sums of convolutions, linear layers, attention and temporal pooling are counted, so the
-compiled program has a little more: normalisation, activations, softmax. How much more is allowed is stated.
+By hand only products and sums of convolutions, linear layers, attention and temporal pooling are counted, so
+the compiled program has a little more: normalisation, activations, softmax. How much more is allowed stands in
+each test.
 """
 
 import math
@@ -80,7 +81,7 @@ def modules(au_set, *, first, size, neighbors_matrix=FRAMES * (FRAMES - 1), widt
         "dynamics": resizing * (FRAMES - 1) / FRAMES + pooling + squeezing + 2 * area * last * width,
         "local": extracting,
         "graph": 2 * num_aus * width * (width + 2) + 2 * edges * width,
-        # Five taps, bias, normalisation (two operations) and ReLU; frames at the ends have their taps on zeros.
+        # Five taps, bias, normalisation (two operations) and ReLU.
         "temporal": (2 * 5 + 4) * num_aus * width,
         # Two operations each for the length and the similarity, one to divide.
         "classifier": 5 * num_aus * width,
