@@ -1,8 +1,8 @@
 """What XLA counts against a count by hand from the shapes of the layers.
 
 By hand only products and sums of convolutions, linear layers, attention and temporal pooling are counted, so
-the compiled program has a little more: normalisation, activations, softmax. How much more is allowed stands in
-each test.
+the compiled program has a little more: normalisation, activations, softmax. How much more is allowed stands
+in each test.
 """
 
 import math
