@@ -5,9 +5,13 @@ import json
 
 import pytest
 
+from mdhr_jax import facs
 from mdhr_jax.complexity import tables
 from mdhr_jax.complexity.__main__ import main
 from mdhr_jax.complexity.measure import WHOLE, Cost
+from mdhr_jax.models.functional import FunctionalModel
+from mdhr_jax.models.mdhr import BACKBONES, MDHRConfig
+from tests.conftest import REPOSITORY
 
 ABOUT = {
     "command": "python -m mdhr_jax.complexity",
@@ -58,6 +62,15 @@ def test_units_and_what_was_not_measured():
     assert f"| **{WHOLE}** | 1,234,567 | 1,234 | - | 1.5 | - |" in lines
     assert "| `tiny` | 1,234,567 | 1,234 | - | 1.5 | - |" in lines
     assert any("2 FLOP" in line for line in lines)
+
+
+def test_the_table_of_the_documentation_is_of_these_models():
+    """Weights are counted anew; the rest of the table takes minutes to measure."""
+    text = (REPOSITORY / "docs/complexity.md").read_text()
+    for backbone in BACKBONES:
+        shapes = FunctionalModel.create(MDHRConfig(facs.BP4D, backbone=backbone)).param_shapes
+        assert f"\n| `{backbone}` | {sum(x.size for x in shapes.values()):,} | " in text
+        assert f"## `{backbone}`, module by module" in text
 
 
 @pytest.mark.parametrize(
