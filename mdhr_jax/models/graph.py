@@ -96,14 +96,38 @@ class GraphAttention(nnx.Module):
             raise ValueError("edges 'cross_activated' need the region predictions, found none")
         sending = active if self.only_active else None
         projected = self.linear(vectors)
-        wide = projected.astype(self.statistics)
-        receiver_score = wide @ self.receiver_vector[...].astype(self.statistics)
-        sender_score = wide @ self.sender_vector[...].astype(self.statistics)
+        receiver_score, sender_score = self._scores(projected)
         attend = self._attend_dense if self.dense else self._attend_jraph
         messages = attend(projected, receiver_score, sender_score, sending)
         if self.bias is not None:
             messages = messages + vectors.astype(self.dtype) + self.bias[...].astype(self.dtype)
         return jax.nn.elu(messages)
+
+    def attention(
+        self, vectors: Float[Array, "F N D"], active: Bool[Array, "F N"] | None
+    ) -> Float[Array, "F N N"]:
+        """The weights with which each AU (row) receives from each (column); rows sum to 1 (Eq. 9).
+
+        What the forward pass weighs messages with, as matrices, whichever way it computes them; 0 where there
+        is no edge or the sender is not active.
+
+        Args:
+            vectors, active: as in a call.
+
+        Raises:
+            ValueError: edges depend on activation and `active` is missing.
+        """
+        if self.only_active and active is None:
+            raise ValueError("edges 'cross_activated' need the region predictions, found none")
+        sending = active if self.only_active else None
+        return self._dense_weights(*self._scores(self.linear(vectors)), sending)
+
+    def _scores(self, projected: Float[Array, "F N D"]) -> tuple[Float[Array, "F N"], Float[Array, "F N"]]:
+        """What each AU as a receiver and as a sender contributes to the logits of its edges."""
+        wide = projected.astype(self.statistics)
+        receiver_score = wide @ self.receiver_vector[...].astype(self.statistics)
+        sender_score = wide @ self.sender_vector[...].astype(self.statistics)
+        return receiver_score, sender_score
 
     def _attend_jraph(
         self,
@@ -153,9 +177,17 @@ class GraphAttention(nnx.Module):
         sender_score: Float[Array, "F N"],
         sending: Bool[Array, "F N"] | None,
     ) -> Float[Array, "F N D"]:
+        weights = self._dense_weights(receiver_score, sender_score, sending)
+        return jnp.einsum("fnm,fmd->fnd", weights.astype(self.dtype), projected)
+
+    def _dense_weights(
+        self,
+        receiver_score: Float[Array, "F N"],
+        sender_score: Float[Array, "F N"],
+        sending: Bool[Array, "F N"] | None,
+    ) -> Float[Array, "F N N"]:
         logits = jax.nn.leaky_relu(receiver_score[:, :, None] + sender_score[:, None], _SLOPE)
         allowed = jnp.asarray(self.mask)[None]
         if sending is not None:
-            allowed = allowed & (sending[:, None] | jnp.eye(projected.shape[1], dtype=bool))
-        weights = jax.nn.softmax(jnp.where(allowed, logits, -jnp.inf), axis=-1)
-        return jnp.einsum("fnm,fmd->fnd", weights.astype(self.dtype), projected)
+            allowed = allowed & (sending[:, None] | jnp.eye(receiver_score.shape[1], dtype=bool))
+        return jax.nn.softmax(jnp.where(allowed, logits, -jnp.inf), axis=-1)

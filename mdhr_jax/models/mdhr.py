@@ -245,7 +245,7 @@ class MDHR(nnx.Module):
             ValueError: a clip too short, or an image size that the backbone cannot take.
         """
         batch, frames = clips.shape[:2]
-        self._check_shape(clips.shape)
+        self.check_shape(clips.shape)
         features = self.features(clips, rng)
         vectors, region_logits = self.local(features)
         if self.graph is not None:
@@ -278,7 +278,12 @@ class MDHR(nnx.Module):
             return self.backbone(images, rng)
         return self.backbone(images)
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuses clips that the model cannot take.
+
+        Raises:
+            ValueError: a clip too short, or an image size that the backbone cannot take.
+        """
         _, frames, height, width, _ = shape
         if self.dynamics is not None and frames < 2:
             raise ValueError(f"clips must have at least 2 frames for temporal differences, found {frames}")

@@ -1,0 +1,1 @@
+"""Size of the model: parameters, arithmetic and activation memory of each module."""
