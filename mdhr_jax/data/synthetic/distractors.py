@@ -24,10 +24,12 @@ class DistractorConfig:
         gaze: of the direction of the eyes, in radii of the iris.
         blinks_per_second: mean number of blinks.
         noise: standard deviation of the sensor noise, grey levels.
-        crop_jitter: standard deviation of each frame's error of the crop's place, eye units; the crop is
-            redone every frame with landmarks that are a little wrong.
+        crop_jitter: standard deviation of each frame's error of the crop's place before smoothing, eye
+            units; the crop is redone every frame with landmarks that are a little wrong.
         crop_turn: of its angle, degrees.
         crop_zoom: of the logarithm of its size.
+        crop_window: frames over which the alignment smooths its landmarks, odd: these errors are averaged
+            with the weights of `mdhr_jax.faces.smoothing`; 1 leaves them as they are.
         wall: of the drift of the background against the head, eye units.
         speech: strongest movement of jaw and lips while speaking, as an intensity of 26 and 25; below every
             label threshold, for speech is not labelled.
@@ -51,6 +53,7 @@ class DistractorConfig:
     crop_jitter: float = 0.0
     crop_turn: float = 0.0
     crop_zoom: float = 0.0
+    crop_window: int = 1
     wall: float = 0.0
     speech: float = 0.0
     speech_share: float = 0.0
@@ -117,10 +120,7 @@ def drift(config: DistractorConfig, frames: int, fps: float, rng: np.random.Gene
     motion = (motion * scale).astype(np.float32)
     # What easy lacks is drawn last, so that easy stays as it is.
     speech = _speech(config, frames, fps, rng) if config.speech else np.zeros((frames, 2))
-    crop = rng.standard_normal((frames, 4)) if config.crop_jitter else np.zeros((frames, 4))
-    crop = (crop * [config.crop_jitter, config.crop_jitter, config.crop_turn, config.crop_zoom]).astype(
-        np.float32
-    )
+    crop = _crop_errors(config, frames, rng) if config.crop_jitter else np.zeros((frames, 4), np.float32)
     wall = config.wall * _wander(rng, frames, 2) if config.wall else np.zeros((frames, 2))
     level = float(np.exp(config.exposure_spread * rng.uniform(-1.7, 1.7)))
     motion[:, 3:5] += crop[:, :2]
@@ -137,6 +137,18 @@ def drift(config: DistractorConfig, frames: int, fps: float, rng: np.random.Gene
         speech=speech.astype(np.float32),
         wall=(wall + crop[:, :2]).astype(np.float32),
     )
+
+
+def _crop_errors(
+    config: DistractorConfig, frames: int, rng: np.random.Generator
+) -> Float[np.ndarray, "F 4"]:
+    """Errors of the crop's place in x and y, of its angle and of the logarithm of its size."""
+    reach = config.crop_window // 2
+    drawn = rng.standard_normal((frames + 2 * reach, 4))
+    weights = np.exp2(-3.0 * (np.arange(-reach, reach + 1) / max(reach, 1)) ** 2)
+    terms = [weight * drawn[i : i + frames] for i, weight in enumerate((weights / weights.sum()).tolist())]
+    scale = [config.crop_jitter, config.crop_jitter, config.crop_turn, config.crop_zoom]
+    return (sum(terms[1:], start=terms[0]) * scale).astype(np.float32)
 
 
 def _speech(
