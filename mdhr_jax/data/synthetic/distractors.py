@@ -145,7 +145,7 @@ def _crop_errors(config: DistractorConfig, frames: int, rng: np.random.Generator
     drawn = rng.standard_normal((frames + 2 * reach, 4))
     weights = np.exp2(-3.0 * (np.arange(-reach, reach + 1) / max(reach, 1)) ** 2)
     terms = [weight * drawn[i : i + frames] for i, weight in enumerate((weights / weights.sum()).tolist())]
-    scale = [config.crop_jitter, config.crop_jitter, config.crop_turn, config.crop_zoom]
+    scale = np.asarray([config.crop_jitter, config.crop_jitter, config.crop_turn, config.crop_zoom])
     return (sum(terms[1:], start=terms[0]) * scale).astype(np.float32)
 
 
