@@ -15,6 +15,8 @@ _HEAD = r"""\documentclass[10pt]{article}
 \usepackage[margin=2cm]{geometry}
 \usepackage{booktabs}
 \usepackage{graphicx}
+% Captions name the paper's tables; a number before that would be another.
+\makeatletter\renewcommand{\@makecaption}[2]{\centering #2\par\medskip}\makeatother
 \begin{document}
 """
 _SECTIONS = {1: "section*", 2: "section", 3: "subsection", 4: "subsubsection"}
@@ -42,7 +44,6 @@ _SPECIAL = {
     "×": r"\texttimes{}",
     "†": r"\textdagger{}",
 }
-_MANY_COLUMNS = 6
 
 
 def write(blocks: Sequence[Block]) -> str:
@@ -82,8 +83,12 @@ def _grid(grid: Grid, number: int) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    if len(grid.header) > _MANY_COLUMNS:
-        body = [r"\resizebox{\linewidth}{!}{%", *body[:-1], body[-1] + "}"]
+    # Only what is wider than the page shrinks.
+    body = [
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        *body[:-1],
+        body[-1] + "}",
+    ]
     notes = [rf"\par\smallskip\footnotesize {_escape(note)}" for note in grid.notes]
     lines = [
         f"% table {number}: begin",

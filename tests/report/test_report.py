@@ -422,7 +422,10 @@ def test_latex_is_balanced_and_its_rows_fit_their_columns(made):
         assert len(rows) > 1
         assert all(len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1 for row in rows)
     assert r"\usepackage{booktabs}" in text
-    assert not re.search(r"(?<!\\)[#$]|(?<!\\)_", text)
+    assert not re.search(r"(?<!\\)[#$]|(?<!\\)_", text.partition(r"\begin{document}")[2])
+    # Nothing is wider than the page, and no caption has a number before that of the paper's table.
+    assert text.count(r"\resizebox{\ifdim\width>\linewidth") == len(tables)
+    assert r"\renewcommand{\@makecaption}" in text
     assert "−" not in text
     assert "fold1-seed" not in text
 
