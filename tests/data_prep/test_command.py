@@ -183,6 +183,59 @@ def test_a_killed_run_leaves_nothing_that_looks_complete_and_goes_on(raw_bp4d, d
     assert written(tmp_path) == written(data)
 
 
+def spoil(path, how):
+    """Cuts a file short, zeroes 40 bytes in its middle, deletes it, or lays another beside it."""
+    content = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(content[:-100])
+    elif how == "zeroed":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])
+    elif how == "deleted":
+        path.unlink()
+    else:
+        path.with_name("bp4d-part4.tfrecord-00000-of-00001").write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["truncated", "zeroed", "deleted", "one more"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_damaged_records_are_not_signed(raw_bp4d, data, tmp_path, capfd, how, signed):
+    for name in ("bp4d", "bp4d-aligned"):
+        shutil.copytree(data / name, tmp_path / name)
+    folder = tmp_path / "bp4d/1.0.0"
+    file = folder / "bp4d-part2.tfrecord-00000-of-00001"
+    if not signed:
+        # As if the run had been killed before.
+        (folder / "manifest.json").unlink()
+    spoil(file, how)
+    before = written(tmp_path)
+    again = ["--aligned", str(tmp_path / "bp4d-aligned"), "--out", str(tmp_path)]
+    for attempt in (lambda: run(raw_bp4d[0], tmp_path), lambda: bp4d.main(again)):
+        assert attempt() == 2
+        told = capfd.readouterr().err
+        assert f"the data set in {folder} is damaged: " in told
+        assert ("part4" if how == "one more" else file.name) in told.splitlines()[-1]
+        assert "Delete that folder and run" in told
+        assert written(tmp_path) == before
+    if signed:
+        assert inspect.main([str(tmp_path)]) == 2
+        told = capfd.readouterr()
+        assert not told.out
+        assert "is damaged: " in told.err
+    shutil.rmtree(folder)
+    assert bp4d.main(again) == 0
+    assert written(tmp_path) == written(data)
+
+
+def test_whole_records_without_a_manifest_are_signed(raw_bp4d, data, tmp_path, capfd):
+    for name in ("bp4d", "bp4d-aligned"):
+        shutil.copytree(data / name, tmp_path / name)
+    (tmp_path / "bp4d/1.0.0/manifest.json").unlink()
+    assert run(raw_bp4d[0], tmp_path) == 0
+    assert "renewed manifest.json" in capfd.readouterr().out
+    assert written(tmp_path) == written(data)
+
+
 def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, capfd):
     root = tmp_path / "root"
     shutil.copytree(raw_bp4d[0], root)
