@@ -138,9 +138,13 @@ def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
 
 def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> int:
     if chosen.raw is None and chosen.lists is None:
-        tree = aligned.read_tree(au_set, chosen.aligned)
-        planned = plan.read(chosen.aligned) or plan.Plan()
-        planned.check_complete(chosen.aligned)
+        planned = plan.read(chosen.aligned)
+        if planned is None:
+            tree, planned = aligned.read_tree(au_set, chosen.aligned), plan.Plan()
+        else:
+            planned.check_complete(chosen.aligned)
+            _name_strays(planned, chosen.aligned)
+            tree = aligned.read_tree(au_set, chosen.aligned, planned.aligned(chosen.aligned))
         _write(au_set, tree, planned, chosen.out)
         return LEFT_OUT if planned.left else COMPLETE
     if chosen.raw is not None:
@@ -174,6 +178,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     plan.write(out, planned)
     if not usable:
         raise ValueError("none of the videos could be aligned (see above); no data set was written")
+    _name_strays(planned, out)
     subjects = {video.name: video.subject for video in scan.videos}
     _write(au_set, aligned.read_tree(au_set, out, usable, subjects), planned, chosen.out)
     return LEFT_OUT if problems else COMPLETE
@@ -215,6 +220,12 @@ def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.Vide
     if problems:
         skipped = {problem.video for problem in problems if problem.video}
         announce(f"{counted(len(skipped), 'video')} left out:\n  {raw.listed(problems)}")
+
+
+def _name_strays(planned: plan.Plan, out: Path) -> None:
+    """Says which archives are not written, since they are of no video that the plan still has."""
+    for name, reason in planned.strays(out).items():
+        announce(f"{out / name} is not taken: {reason}; delete it if it is of no use")
 
 
 def _write(au_set: facs.AUSet, tree: AlignedTree, planned: plan.Plan, out: Path) -> None:

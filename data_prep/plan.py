@@ -65,6 +65,38 @@ class Plan:
                 f"({shown}). Run again with --raw (or --lists), which aligns what is missing"
             )
 
+    def aligned(self, out: Path) -> list[str]:
+        """Names of the videos that have an archive to be written: those planned without those left out.
+
+        Args:
+            out: the folder, for the message.
+
+        Raises:
+            ValueError: there are none.
+        """
+        names = [name for name in self.videos if name not in self.left]
+        if not names:
+            raise ValueError(
+                f"{out} holds no video to be written: all of its plan were left out; run again with --raw "
+                "(or --lists), which says why"
+            )
+        return names
+
+    def strays(self, out: Path) -> dict[str, str]:
+        """File names of archives that must not be written, with the reason.
+
+        Such are left by earlier runs: of videos that were left out since, or that the distribution does not
+        have any more.
+        """
+        planned = set(self.videos)
+        reasons: dict[str, str] = {}
+        for files in video_files.find(out):
+            if files.name in self.left:
+                reasons[files.path.name] = "the video was left out when the distribution was last read"
+            elif files.name not in planned:
+                reasons[files.path.name] = "the distribution that was last read has no such video"
+        return reasons
+
 
 def read(out: Path) -> Plan | None:
     """The plan of a folder; None if it has none, as folders that nobody planned.

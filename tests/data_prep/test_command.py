@@ -272,6 +272,26 @@ def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, ca
     assert written(out) == before
 
 
+def test_what_was_left_out_since_does_not_come_back(raw_bp4d, data, tmp_path, capfd):
+    root = tmp_path / "root"
+    shutil.copytree(raw_bp4d[0], root)
+    archives = tmp_path / "out/bp4d-aligned"
+    shutil.copytree(data / "bp4d-aligned", archives)
+    (root / "raw/AUCoding/AU_OCC/M011_T1.csv").unlink()
+    shutil.rmtree(root / "raw/2D+3D/F001/T2")
+    (root / "raw/AUCoding/AU_OCC/F001_T2.csv").unlink()
+    assert run(root, tmp_path / "out") == 1
+    capfd.readouterr()
+    assert bp4d.main(["--aligned", str(archives), "--out", str(tmp_path / "again")]) == 1
+    told = capfd.readouterr().err
+    assert f"{archives / 'M011_T1.zip'} is not taken: the video was left out" in told
+    assert f"{archives / 'F001_T2.zip'} is not taken: the distribution that was last read has no such" in told
+    manifest = json.loads((tmp_path / "again/bp4d/1.0.0/manifest.json").read_text())
+    assert set(manifest["videos"]) == {"F001_T1", "F007_T8"}
+    assert set(manifest["skipped_videos"]) == {"M011_T1"}
+    assert written(tmp_path / "again") == written(tmp_path / "out")
+
+
 def test_faces_that_are_not_of_the_recording_leave_their_video_out(raw_bp4d, tmp_path, capfd):
     root = tmp_path / "root"
     shutil.copytree(raw_bp4d[0], root)
