@@ -141,6 +141,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
         planned = plan.read(chosen.aligned)
         if planned is None:
             tree, planned = aligned.read_tree(au_set, chosen.aligned), plan.Plan()
+            plan.check_unplanned(tree)
         else:
             planned.check_complete(chosen.aligned)
             _name_strays(planned, chosen.aligned)

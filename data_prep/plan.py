@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep import archives
 from data_prep.archives import Job
 from data_prep.raw import Scan, VideoProblem
 from mdhr_jax.data import aligned, video_files
@@ -99,7 +100,7 @@ class Plan:
 
 
 def read(out: Path) -> Plan | None:
-    """The plan of a folder; None if it has none, as folders that nobody planned.
+    """The plan of a folder; None if it has none, see `check_unplanned`.
 
     Raises:
         ValueError: it cannot be read.
@@ -111,6 +112,24 @@ def read(out: Path) -> Plan | None:
         return None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); delete it and run again with --raw") from error
+
+
+def check_unplanned(tree: aligned.AlignedTree) -> None:
+    """Refuses a folder without a plan whose videos these commands aligned: is it full? Nobody knows.
+
+    Args:
+        tree: what it holds. Trees that others made have no plan and need none.
+
+    Raises:
+        ValueError: a video says how it was aligned.
+    """
+    for video in tree.videos:
+        if archives.read_record(video.files) is not None:
+            raise ValueError(
+                f"{tree.root / PLAN_FILE} is missing, though {video.files.path.name} beside it was made "
+                "under a plan: without it nobody knows which videos should be there. Run again with --raw "
+                "(or --lists), which writes it and keeps what is aligned"
+            )
 
 
 def write(out: Path, plan: Plan) -> None:

@@ -292,6 +292,19 @@ def test_what_was_left_out_since_does_not_come_back(raw_bp4d, data, tmp_path, ca
     assert written(tmp_path / "again") == written(tmp_path / "out")
 
 
+def test_without_its_plan_a_folder_is_not_taken_for_complete(raw_bp4d, data, tmp_path, capfd):
+    archives = tmp_path / "bp4d-aligned"
+    shutil.copytree(data / "bp4d-aligned", archives)
+    (archives / "plan.json").unlink()
+    (archives / "F001_T2.zip").unlink()
+    assert bp4d.main(["--aligned", str(archives), "--out", str(tmp_path)]) == 2
+    told = capfd.readouterr().err
+    assert f"{archives / 'plan.json'} is missing, though F001_T1.zip" in told
+    assert not (tmp_path / "bp4d").exists()
+    assert run(raw_bp4d[0], tmp_path) == 0
+    assert written(tmp_path) == written(data)
+
+
 def test_faces_that_are_not_of_the_recording_leave_their_video_out(raw_bp4d, tmp_path, capfd):
     root = tmp_path / "root"
     shutil.copytree(raw_bp4d[0], root)
