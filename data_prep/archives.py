@@ -185,6 +185,7 @@ def _finished(job: Job, video: RawVideo, path: Path) -> AlignmentRecord | None:
         if record is None or any(record.provenance.get(k) != v for k, v in _identity(job, video).items()):
             return None
         labels, about = _labels(job, video, record), _about_labels(job, video)
+        archive.check()
         with archive.opened() as read:
             same = all(record.provenance.get(key) == value for key, value in about.items())
             if same and read(aligned.LABELS_FILE) == labels:

@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
@@ -123,10 +124,21 @@ class ArchiveFiles:
                     return archive.read(name)
                 except KeyError:
                     raise FileNotFoundError(f"{self.where(name)} is missing") from None
-                except (zipfile.BadZipFile, EOFError) as error:
+                # What is altered in the directory may ask for passwords or compression that do not exist.
+                except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
                     raise ValueError(f"{self.where(name)} is damaged ({error}); {_AGAIN}") from error
 
             yield read
+
+    def check(self) -> None:
+        """Reads every file, one at a time.
+
+        Raises:
+            ValueError: one is damaged.
+        """
+        with self.opened() as read:
+            for name in self.sizes():
+                read(name)
 
     def where(self, name: str) -> str:
         """Path of the archive and name of the file in it."""
@@ -135,7 +147,7 @@ class ArchiveFiles:
     def _archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError) as error:
             raise ValueError(f"{self.path} is not a complete archive ({error}); {_AGAIN}") from error
 
 

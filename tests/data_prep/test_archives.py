@@ -196,7 +196,12 @@ def test_a_damaged_archive_is_made_again(recording, job):
     video = scanned(root)
     archives.make(job, video, lambda: detector(points))
     good = job.path(video).read_bytes()
-    for spoilt in (good[: len(good) // 2], b"", good.replace(b"frame,AU1", b"frame,AU9")):
+    picture = good.index(b"frames/20.jpg") + 5000
+    rotten = good[:picture] + bytes(50) + good[picture + 50 :]
+    # One that asks for a password, in the directory at the end.
+    entry = good.index(b"PK\x01\x02")
+    locked = good[: entry + 8] + b"\x01" + good[entry + 9 :]
+    for spoilt in (good[: len(good) // 2], b"", good.replace(b"frame,AU1", b"frame,AU9"), rotten, locked):
         job.path(video).write_bytes(spoilt)
         assert not archives.make(job, video, lambda: detector(points)).kept
         assert job.path(video).read_bytes() == good
