@@ -22,7 +22,7 @@ from data_prep import aligned_images, manifest, plan, pool, raw, reference_lists
 from data_prep.archives import Job, Outcome
 from data_prep.raw import RawVideo, Scan
 from mdhr_jax import facs
-from mdhr_jax.data import aligned
+from mdhr_jax.data import aligned, temporaries
 from mdhr_jax.data.aligned import AlignedTree
 from mdhr_jax.data.workers import usable_cpus
 from mdhr_jax.faces import options
@@ -163,6 +163,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     detections = None if recipe is None else chosen.detections
     job = Job(au_set, out, recipe, chosen.quality, scan.labelling, detections)
     plan.claim(job, scan)
+    temporaries.sweep(out)
     plan.write(out, plan.Plan.of(scan, scan.problems))
     if scan.problems:
         announce(f"cannot be used, and is left out:\n  {raw.listed(scan.problems)}")

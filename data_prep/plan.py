@@ -9,8 +9,7 @@ So several jobs can fill one folder, and a folder that is not full yet is known 
 import dataclasses
 import json
 import os
-import tempfile
-import uuid
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 from data_prep import archives
 from data_prep.archives import Job
 from data_prep.raw import Scan, VideoProblem
-from mdhr_jax.data import aligned, video_files
+from mdhr_jax.data import aligned, temporaries, video_files
 
 PLAN_FILE = "plan.json"
 
@@ -134,7 +133,7 @@ def check_unplanned(tree: aligned.AlignedTree) -> None:
 
 def write(out: Path, plan: Plan) -> None:
     """Writes the plan of a folder, atomically."""
-    temporary = out / f".{PLAN_FILE}.{uuid.uuid4().hex[:12]}.tmp"
+    temporary = temporaries.beside(out / PLAN_FILE)
     try:
         temporary.write_text(json.dumps(dataclasses.asdict(plan), indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, out / PLAN_FILE)
@@ -171,9 +170,11 @@ def _publish_recipe(job: Job) -> None:
             f"(found {', '.join(sorted(strangers)[:3])}); give a folder of its own with --aligned"
         )
     # Made complete under another name and then linked: the first of several jobs decides.
-    with tempfile.TemporaryDirectory(prefix=".recipe-", dir=job.out) as folder:
-        aligned.write_recipe(Path(folder), job.crop_recipe)
-        made, final = Path(folder) / aligned.RECIPE_FILE, job.out / aligned.RECIPE_FILE
+    folder = temporaries.beside(job.out / "recipe")
+    folder.mkdir()
+    try:
+        aligned.write_recipe(folder, job.crop_recipe)
+        made, final = folder / aligned.RECIPE_FILE, job.out / aligned.RECIPE_FILE
         try:
             os.link(made, final)
         except FileExistsError:
@@ -181,6 +182,8 @@ def _publish_recipe(job: Job) -> None:
         except OSError:
             # A file system without links.
             os.replace(made, final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compare(out: Path, what: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -6,20 +6,16 @@ another name and renamed when all is in it. Equal content gives equal bytes.
 """
 
 import contextlib
-import glob
 import os
-import time
-import uuid
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
-ARCHIVE_SUFFIX = ".zip"
+from mdhr_jax.data import temporaries
 
-_STALE_SECONDS = 3600.0
-"""Age from which a half-written archive is taken for one that nobody writes any more."""
+ARCHIVE_SUFFIX = ".zip"
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that the format knows; a real one would change the bytes from run to run."""
@@ -191,12 +187,7 @@ def write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     Raises:
         OSError: the disk is full, or cannot be written to.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        # By a run that was killed; a younger one may still be written by another.
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = temporaries.beside(path)
     try:
         with temporary.open("xb") as file:
             _write(file, files)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,7 +17,7 @@ from PIL import Image
 
 from data_prep import bp4d, disfa, inspect
 from mdhr_jax import facs
-from mdhr_jax.data import records
+from mdhr_jax.data import records, temporaries
 from mdhr_jax.faces import precomputed
 
 from . import prepared, raw_trees
@@ -179,7 +180,17 @@ def test_a_killed_run_leaves_nothing_that_looks_complete_and_goes_on(raw_bp4d, d
     assert process.returncode == -signal.SIGKILL
     for path in archives.glob("*.zip"):
         assert path.read_bytes() == (data / "bp4d-aligned" / path.name).read_bytes()
+    left = list(archives.glob(".*.tmp"))
+    # Its worker processes end a moment after it.
+    while not all(temporaries.is_left(path) for path in left):
+        time.sleep(0.01)
+    # What other machines may still write stays, what is old goes.
+    foreign, old = archives / ".F001_T1.zip.000000000000-1-000000000000.tmp", archives / ".old.tmp"
+    foreign.touch()
+    old.touch()
+    os.utime(old, (1, 1))
     assert run(root, tmp_path) == 0
+    assert [path for path in archives.iterdir() if path.name.startswith(".")] == [foreign]
     assert written(tmp_path) == written(data)
 
 
