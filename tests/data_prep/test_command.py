@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import bp4d, disfa, inspect
+from data_prep import bp4d, command, disfa, inspect
 from mdhr_jax import facs
 from mdhr_jax.data import records, temporaries
 from mdhr_jax.faces import precomputed
@@ -378,6 +378,7 @@ WRONG = {
     "lists without images": (["--lists", "a"], "belong together"),
     "shard of nothing": (["--aligned", "a", "--shard", "1/2"], "need"),
     "no such shard": (["--raw", "a", "--shard", "3/2"], "expected I/N"),
+    "no worker": (["--raw", "a", "--workers", "0"], "--workers must be at least 1, found 0"),
     "poor pictures": (["--raw", "a", "--quality", "80"], "--quality must be from 95 to 100"),
 }
 
@@ -389,6 +390,44 @@ def test_arguments_that_make_no_sense(case, tmp_path, capsys):
         bp4d.main([*arguments, "--out", str(tmp_path)])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+BLOCKED = {
+    "out": (["--out", "file"], "--out: {}/file is a file, expected a folder"),
+    "the set in out": (["--out", "out"], "--out: {}/out/bp4d is a file, expected a folder"),
+    "aligned": (["--out", "new", "--aligned", "file"], "--aligned: {}/file is a file, expected a folder"),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKED)
+def test_what_is_in_the_way_is_told_before_the_work(case, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/bp4d").touch()
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    arguments, message = BLOCKED[case]
+    arguments = [str(tmp_path / word) if not word.startswith("--") else word for word in arguments]
+    # That there is no such distribution would be told next.
+    assert bp4d.main(["--raw", "none", "--detections", "none", *arguments]) == 2
+    assert message.format(tmp_path) in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+    def refused(*, dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    # Root, who may run the tests, writes anywhere.
+    monkeypatch.setattr(command.tempfile, "TemporaryFile", refused)
+    assert bp4d.main(["--raw", "none", "--detections", "none", "--out", str(tmp_path / "new")]) == 2
+    assert f"--out: {tmp_path} cannot be written (Permission denied)" in capsys.readouterr().err
+
+
+def test_faces_in_a_file_are_told(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert bp4d.main(["--aligned", str(tmp_path / "file"), "--out", str(tmp_path)]) == 2
+    assert f"--aligned {tmp_path / 'file'} is a file, expected a folder" in capsys.readouterr().err
 
 
 def test_folders_that_hold_nothing(tmp_path, capsys):
