@@ -17,10 +17,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_prep.raw import Frame, RawVideo, VideoProblem
+from data_prep import versions
+from data_prep.raw import Frame, RawVideo, VideoFrames, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, alignment_record, layout, video_files
 from mdhr_jax.data.alignment_record import AlignmentRecord
+from mdhr_jax.faces import mtcnn
 from mdhr_jax.faces.aligner import AlignedFrame, VideoAligner
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.precomputed import DetectionsError, PrecomputedDetector
@@ -273,8 +275,23 @@ def _record(
         other_faces=np.array([crop.other_faces for crop in made], np.int32),
         points=np.stack([crop.raw_points for crop in made]).astype(np.float32),
         matrices=np.stack([missing if c.matrix is None else c.matrix for c in made]).astype(np.float32),
-        provenance={**_identity(job, video), **_about_labels(job, video), "notes": notes},
+        provenance={
+            **_identity(job, video),
+            **_about_labels(job, video),
+            "notes": notes,
+            "versions": _versions(job, video),
+        },
     )
+
+
+def _versions(job: Job, video: RawVideo) -> dict[str, str]:
+    """Of the packages that decided the pixels; others do not make a finished archive another."""
+    packages = list(versions.CROPS)
+    if isinstance(video.source, VideoFrames):
+        packages += versions.VIDEO
+    if job.recipe is not None and job.recipe.detector == mtcnn.NAME:
+        packages += versions.MTCNN
+    return versions.of(*packages)
 
 
 def _labels(job: Job, video: RawVideo, record: AlignmentRecord) -> bytes:

@@ -3,7 +3,8 @@
     manifest.json    videos, frames, what was left out and why, statistics of the folds, recipe, checksums
     alignment.npz    how the face of every frame was found
 
-Both depend on the data alone: preparing them again gives the same bytes.
+Both depend on the data and on the versions of the packages that prepared them alone: doing it again gives
+the same bytes.
 """
 
 import collections
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import mdhr_jax
-from data_prep import archives, checksums, statistics
+from data_prep import archives, checksums, statistics, versions
 from data_prep.plan import Plan
 from mdhr_jax import facs
 from mdhr_jax.data import layout, record_index
@@ -51,6 +52,7 @@ def files_beside(au_set: facs.AUSet, tree: AlignedTree, planned: Plan, directory
     alignments = {video.name: archives.read_record(video.files) for video in tree.videos}
     _check_labelling(alignments)
     manifest = _manifest(au_set, tree, alignments, planned)
+    manifest["versions"] |= {"faces": _versions_of(alignments), "records": _versions_of_records(directory)}
     manifest["checksums"] = signed
     files = {MANIFEST_FILE: (json.dumps(manifest, indent=1) + "\n").encode()}
     if any(alignments.values()):
@@ -98,6 +100,24 @@ def check(directory: Path) -> dict[str, str]:
     if signed:
         checksums.compare(directory, signed)
     return signed
+
+
+def _versions_of(alignments: Mapping[str, AlignmentRecord | None]) -> dict[str, list[str]]:
+    """All versions of each package with which faces were cut out."""
+    found: dict[str, set[str]] = {}
+    for record in alignments.values():
+        for package, version in (record.provenance.get("versions", {}) if record else {}).items():
+            found.setdefault(package, set()).add(version)
+    return {package: sorted(several) for package, several in sorted(found.items())}
+
+
+def _versions_of_records(directory: Path) -> dict[str, str]:
+    """Of the packages that wrote the records; empty where it is not known any more."""
+    before = read(directory)
+    if before is not None:
+        return before.get("versions", {}).get("records", {})
+    # A set that is being written, by what is installed now, is not described yet.
+    return {} if (directory / "dataset_info.json").exists() else versions.of(*versions.RECORDS)
 
 
 def _checksums(directory: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from skimage import data
 
 from data_prep import archives, bp4d_raw
 from data_prep.archives import Job
+from data_prep.raw import VideoFrames
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, video_files
 from mdhr_jax.faces.recipe import AlignmentRecipe
@@ -189,6 +190,16 @@ def test_the_beginning_middle_and_end_of_a_file_are_known_again(tmp_path, size):
     file.write_bytes(content + b"x")
     known.add(archives._sampled(file))
     assert len(known) == (5 if size else 2)
+
+
+def test_versions_are_of_what_was_used(recording, job):
+    video = scanned(recording[0])
+    assert archives._versions(job, video).keys() == {"numpy", "pillow"}
+    found = dataclasses.replace(job, recipe=AlignmentRecipe(detector="mtcnn"))
+    decoded = dataclasses.replace(video, source=VideoFrames(Path("video.avi")))
+    used = archives._versions(found, decoded)
+    assert used.keys() == {"numpy", "pillow", "av", "mtcnn", "tensorflow"}
+    assert all(used.values())
 
 
 def test_a_damaged_archive_is_made_again(recording, job):

@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
-from data_prep import bp4d, command, disfa, inspect
+from data_prep import bp4d, command, disfa, inspect, versions
 from mdhr_jax import facs
 from mdhr_jax.data import records, temporaries
 from mdhr_jax.faces import precomputed
@@ -244,7 +245,29 @@ def test_whole_records_without_a_manifest_are_signed(raw_bp4d, data, tmp_path, c
     (tmp_path / "bp4d/1.0.0/manifest.json").unlink()
     assert run(raw_bp4d[0], tmp_path) == 0
     assert "renewed manifest.json" in capfd.readouterr().out
-    assert written(tmp_path) == written(data)
+    (ours, made), (theirs, whole) = (
+        (json.loads(files.pop("manifest.json")), files) for files in (written(data), written(tmp_path))
+    )
+    assert made == whole
+    # Nobody knows any more what wrote the records.
+    assert ours["versions"].pop("records").keys() == {"numpy", "tensorflow", "tensorflow-datasets"}
+    assert theirs["versions"].pop("records") == {}
+    assert ours == theirs
+
+
+def test_versions_are_those_that_made_the_faces_and_the_records(raw_bp4d, data, tmp_path, monkeypatch):
+    before = json.loads((data / "bp4d/1.0.0/manifest.json").read_text())["versions"]
+    assert before["records"] == versions.of(*versions.RECORDS)
+    # Faces were given: no detector.
+    assert before["faces"] == {"numpy": [np.__version__], "pillow": [PIL.__version__]}
+    for name in ("bp4d", "bp4d-aligned"):
+        shutil.copytree(data / name, tmp_path / name)
+    (tmp_path / "bp4d-aligned/F001_T2.zip").unlink()
+    monkeypatch.setattr(versions, "of", lambda *packages: dict.fromkeys(packages, "0.0.1"))
+    assert run(raw_bp4d[0], tmp_path, "--workers", "1") == 0
+    after = json.loads((tmp_path / "bp4d/1.0.0/manifest.json").read_text())["versions"]
+    assert after["records"] == before["records"]
+    assert after["faces"]["numpy"] == ["0.0.1", np.__version__]
 
 
 def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, capfd):
