@@ -286,7 +286,7 @@ def _record(
 
 def _versions(job: Job, video: RawVideo) -> dict[str, str]:
     """Of the packages that decided the pixels; others do not make a finished archive another."""
-    packages = list(versions.CROPS)
+    packages: list[str] = [*versions.CROPS]
     if isinstance(video.source, VideoFrames):
         packages += versions.VIDEO
     if job.recipe is not None and job.recipe.detector == mtcnn.NAME:
