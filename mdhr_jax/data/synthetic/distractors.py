@@ -139,7 +139,9 @@ def drift(config: DistractorConfig, frames: int, fps: float, rng: np.random.Gene
     )
 
 
-def _crop_errors(config: DistractorConfig, frames: int, rng: np.random.Generator) -> Float[np.ndarray, "F 4"]:
+def _crop_errors(
+    config: DistractorConfig, frames: int, rng: np.random.Generator
+) -> Float[np.ndarray, "F 4"]:
     """Errors of the crop's place in x and y, of its angle and of the logarithm of its size."""
     reach = config.crop_window // 2
     drawn = rng.standard_normal((frames + 2 * reach, 4))
