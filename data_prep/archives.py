@@ -17,10 +17,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_prep.raw import Frame, RawVideo, VideoProblem
+from data_prep import versions
+from data_prep.raw import Frame, RawVideo, VideoFrames, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, alignment_record, layout, video_files
 from mdhr_jax.data.alignment_record import AlignmentRecord
+from mdhr_jax.faces import mtcnn
 from mdhr_jax.faces.aligner import AlignedFrame, VideoAligner
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.precomputed import DetectionsError, PrecomputedDetector
@@ -32,6 +34,9 @@ AS_IS = "as is"
 
 If the same pictures are ever stored otherwise, the recipe must get a ``recipe_version``.
 """
+
+_SAMPLE = 4096
+"""Bytes read at each of three places of a recording's file to know it again."""
 
 _NO_FACE = (
     "no face was found in any of its frames; look at the video, and if it shows one, try a larger "
@@ -122,6 +127,7 @@ def make(
     if job.recipe is not None and found is not None:
         crops = _aligned(video, job.recipe, found)
     made: list[AlignedFrame] = []
+    records: list[AlignmentRecord] = []
 
     def files() -> Iterator[tuple[str, bytes]]:
         for number, crop in zip(video.frame_numbers.tolist(), crops, strict=True):
@@ -131,9 +137,9 @@ def make(
             step(1)
         if not any(crop.status in alignment_record.CROPPED for crop in made):
             raise FrameError(video.source.files[0], None, _NO_FACE)
-        record = _record(job, video, made, found)
-        yield from record.to_files()
-        yield aligned.LABELS_FILE, _labels(job, video, record)
+        records.append(_record(job, video, made, found))
+        yield from records[0].to_files()
+        yield aligned.LABELS_FILE, _labels(job, video, records[0])
 
     try:
         video_files.write_archive(path, files())
@@ -148,7 +154,7 @@ def make(
         text = f"could not be aligned ({type(error).__name__}: {error})"
         problem = VideoProblem(video.name, video.source.files[0], text)
         return Outcome(video.name, video.num_frames, problem=problem)
-    return _done(video, _record(job, video, made, found), kept=False)
+    return _done(video, records[0], kept=False)
 
 
 def _without_faces(job: Job, video: RawVideo, error: Exception) -> Outcome:
@@ -181,6 +187,7 @@ def _finished(job: Job, video: RawVideo, path: Path) -> AlignmentRecord | None:
         if record is None or any(record.provenance.get(k) != v for k, v in _identity(job, video).items()):
             return None
         labels, about = _labels(job, video, record), _about_labels(job, video)
+        archive.check()
         with archive.opened() as read:
             same = all(record.provenance.get(key) == value for key, value in about.items())
             if same and read(aligned.LABELS_FILE) == labels:
@@ -206,7 +213,7 @@ def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
     file = video.source.files[0]
     try:
         for file in video.source.files:
-            digest.update(f"\n{file.name} {file.stat().st_size}".encode())
+            digest.update(f"\n{file.name} ".encode() + _sampled(file))
         if job.detections is not None:
             file = job.detections / f"{video.name}.csv"
             digest.update(file.read_bytes())
@@ -218,6 +225,23 @@ def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
         "frames": digest.hexdigest(),
         "jpeg_quality": job.quality,
     }
+
+
+def _sampled(file: Path) -> bytes:
+    """Size of a file, and digest of its first, middle and last bytes.
+
+    Reading all of a distribution at each restart would take as long as decoding it. Times of change would be
+    cheaper still, but a copied tree has others. Samples tell pictures apart: what a camera records differs
+    from frame to frame in every part.
+    """
+    size = file.stat().st_size
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        # Short files are read whole.
+        for start in sorted({0, max(0, (size - _SAMPLE) // 2), max(0, size - _SAMPLE)}):
+            opened.seek(start)
+            digest.update(opened.read(_SAMPLE))
+    return f"{size} {digest.hexdigest()}".encode()
 
 
 def _about_labels(job: Job, video: RawVideo) -> dict[str, Any]:
@@ -251,8 +275,23 @@ def _record(
         other_faces=np.array([crop.other_faces for crop in made], np.int32),
         points=np.stack([crop.raw_points for crop in made]).astype(np.float32),
         matrices=np.stack([missing if c.matrix is None else c.matrix for c in made]).astype(np.float32),
-        provenance={**_identity(job, video), **_about_labels(job, video), "notes": notes},
+        provenance={
+            **_identity(job, video),
+            **_about_labels(job, video),
+            "notes": notes,
+            "versions": _versions(job, video),
+        },
     )
+
+
+def _versions(job: Job, video: RawVideo) -> dict[str, str]:
+    """Of the packages that decided the pixels; others do not make a finished archive another."""
+    packages: list[str] = [*versions.CROPS]
+    if isinstance(video.source, VideoFrames):
+        packages += versions.VIDEO
+    if job.recipe is not None and job.recipe.detector == mtcnn.NAME:
+        packages += versions.MTCNN
+    return versions.of(*packages)
 
 
 def _labels(job: Job, video: RawVideo, record: AlignmentRecord) -> bytes:

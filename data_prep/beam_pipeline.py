@@ -9,7 +9,7 @@ RAW and the folder of the archives must be the same for all workers (a shared fi
 
 import functools
 import json
-import tempfile
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from data_prep import archives
 from data_prep.archives import Job, Outcome
 from data_prep.pool import GetDetector
 from data_prep.raw import RawVideo, VideoProblem
+from mdhr_jax.data import temporaries
 from mdhr_jax.progress import announce
 
 
@@ -53,7 +54,9 @@ def make_all(
     announce(f"aligning {len(videos)} videos of {job.au_set.title} with Apache Beam")
     make = functools.partial(_make, job, get_detector, strict)
     # Beside the archives, which all workers can reach.
-    with tempfile.TemporaryDirectory(prefix=".beam-", dir=job.out) as results:
+    results = temporaries.beside(job.out / "beam")
+    results.mkdir()
+    try:
         try:
             with beam.Pipeline(options=PipelineOptions(list(flags))) as pipeline:
                 _ = (
@@ -66,7 +69,9 @@ def make_all(
                 )
         except Exception as error:
             raise RuntimeError(f"the pipeline failed: {error}. Finished videos are kept") from error
-        lines = [line for path in sorted(Path(results).iterdir()) for line in path.read_text().splitlines()]
+        lines = [line for path in sorted(results.iterdir()) for line in path.read_text().splitlines()]
+    finally:
+        shutil.rmtree(results, ignore_errors=True)
     outcomes = {outcome.video: outcome for outcome in map(_parse, lines)}
     return [outcomes[video.name] for video in videos]
 

@@ -13,8 +13,10 @@ Exit codes: `COMPLETE`, `LEFT_OUT`, `NOTHING_WRITTEN`, `INTERRUPTED`.
 
 import argparse
 import functools
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from data_prep import aligned_images, manifest, plan, pool, raw, reference_lists
 from data_prep.archives import Job, Outcome
 from data_prep.raw import RawVideo, Scan
 from mdhr_jax import facs
-from mdhr_jax.data import aligned
+from mdhr_jax.data import aligned, layout, temporaries
 from mdhr_jax.data.aligned import AlignedTree
 from mdhr_jax.data.workers import usable_cpus
 from mdhr_jax.faces import options
@@ -132,15 +134,59 @@ def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
         made.error("--shard and --beam are for aligning, which needs --raw or --lists")
     if chosen.shard is not None and chosen.beam is not None:
         made.error("--shard and --beam are two ways of sharing the work; give one")
+    if chosen.workers is not None and chosen.workers < 1:
+        made.error(f"--workers must be at least 1, found {chosen.workers}")
     if not 95 <= chosen.quality <= 100:
         made.error(f"--quality must be from 95 to 100, found {chosen.quality}")
 
 
+def _check_folders(au_set: facs.AUSet, chosen: argparse.Namespace) -> None:
+    """Refuses folders that cannot be written, before hours are spent on what should go there.
+
+    Raises:
+        ValueError: a file is where a folder is expected.
+        OSError: a folder cannot be written.
+    """
+    reads_only = chosen.raw is None and chosen.lists is None
+    if chosen.aligned is not None and not reads_only:
+        _check_writable("--aligned", chosen.aligned)
+    if chosen.aligned is not None and chosen.aligned.exists() and not chosen.aligned.is_dir():
+        raise ValueError(f"--aligned {chosen.aligned} is a file, expected a folder")
+    final = layout.version_dir(chosen.out, au_set)
+    # Array jobs write no records; a set that is there already may lie where nobody can write.
+    if chosen.shard is None and not final.is_dir():
+        _check_writable("--out", final)
+    if chosen.aligned is None:
+        _check_writable("--out", chosen.out / f"{au_set.name}-aligned")
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    """Makes and removes a file in a folder, or in the first above it that is there."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise ValueError(
+            f"{option}: {there} is a file, expected a folder; remove it or choose another folder"
+        )
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{option}: {there} cannot be written ({error.strerror}); choose another folder"
+        ) from error
+
+
 def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> int:
+    _check_folders(au_set, chosen)
     if chosen.raw is None and chosen.lists is None:
-        tree = aligned.read_tree(au_set, chosen.aligned)
-        planned = plan.read(chosen.aligned) or plan.Plan()
-        planned.check_complete(chosen.aligned)
+        planned = plan.read(chosen.aligned)
+        if planned is None:
+            tree, planned = aligned.read_tree(au_set, chosen.aligned), plan.Plan()
+            plan.check_unplanned(tree)
+        else:
+            planned.check_complete(chosen.aligned)
+            _name_strays(planned, chosen.aligned)
+            tree = aligned.read_tree(au_set, chosen.aligned, planned.aligned(chosen.aligned))
         _write(au_set, tree, planned, chosen.out)
         return LEFT_OUT if planned.left else COMPLETE
     if chosen.raw is not None:
@@ -158,6 +204,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     detections = None if recipe is None else chosen.detections
     job = Job(au_set, out, recipe, chosen.quality, scan.labelling, detections)
     plan.claim(job, scan)
+    temporaries.sweep(out)
     plan.write(out, plan.Plan.of(scan, scan.problems))
     if scan.problems:
         announce(f"cannot be used, and is left out:\n  {raw.listed(scan.problems)}")
@@ -174,6 +221,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     plan.write(out, planned)
     if not usable:
         raise ValueError("none of the videos could be aligned (see above); no data set was written")
+    _name_strays(planned, out)
     subjects = {video.name: video.subject for video in scan.videos}
     _write(au_set, aligned.read_tree(au_set, out, usable, subjects), planned, chosen.out)
     return LEFT_OUT if problems else COMPLETE
@@ -215,6 +263,12 @@ def _report(scan: Scan, outcomes: Sequence[Outcome], problems: Sequence[raw.Vide
     if problems:
         skipped = {problem.video for problem in problems if problem.video}
         announce(f"{counted(len(skipped), 'video')} left out:\n  {raw.listed(problems)}")
+
+
+def _name_strays(planned: plan.Plan, out: Path) -> None:
+    """Says which archives are not written, since they are of no video that the plan still has."""
+    for name, reason in planned.strays(out).items():
+        announce(f"{out / name} is not taken: {reason}; delete it if it is of no use")
 
 
 def _write(au_set: facs.AUSet, tree: AlignedTree, planned: plan.Plan, out: Path) -> None:

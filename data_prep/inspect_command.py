@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_prep import inspect_lists, inspect_records, start, statistics
+from data_prep import inspect_lists, inspect_records, manifest, start, statistics
 from data_prep.reference_lists import SIDES, has_lists, read_lists
 from mdhr_jax import facs
 from mdhr_jax.progress import Progress, announce
@@ -80,6 +80,7 @@ def _run_on_lists(arguments: argparse.Namespace) -> bool:
 
 def _run_on_records(arguments: argparse.Namespace) -> None:
     au_set, folder = inspect_records.find(arguments.path, arguments.dataset)
+    manifest.check(folder)
     opened = inspect_records.open_all(au_set, folder)
     _give(inspect_records.of_records(opened, arguments.clip_length), arguments.out)
     if arguments.sheet is not None:

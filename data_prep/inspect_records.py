@@ -1,6 +1,5 @@
 """What a prepared data set holds: statistics, and a contact sheet of its faces."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +97,7 @@ def of_records(opened: ClipRecords, clip_length: int = statistics.CLIP_LENGTH) -
         clip_length: frames of an evaluation window.
 
     Raises:
-        ValueError: the clip length is less than 1.
+        ValueError: the clip length is less than 1, or the manifest cannot be read.
     """
     au_set, videos = opened.au_set, opened.videos
     report = statistics.of_folds(au_set, statistics.in_folds(videos), clip_length)
@@ -110,11 +109,8 @@ def of_records(opened: ClipRecords, clip_length: int = statistics.CLIP_LENGTH) -
         for part in opened.parts
     }
     report["crop_recipe"] = opened.crop_recipe
-    written = opened.directory / manifest.MANIFEST_FILE
-    if written.is_file():
-        found = json.loads(written.read_text())
-        report |= {key: found[key] for key in _FROM_MANIFEST if key in found}
-    return report
+    found = manifest.read(opened.directory) or {}
+    return report | {key: found[key] for key in _FROM_MANIFEST if key in found}
 
 
 def contact_sheet(opened: ClipRecords, columns: int = 12, rows: int = 12) -> UInt8[np.ndarray, "H W 3"]:

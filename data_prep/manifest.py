@@ -3,11 +3,11 @@
     manifest.json    videos, frames, what was left out and why, statistics of the folds, recipe, checksums
     alignment.npz    how the face of every frame was found
 
-Both depend on the data alone: preparing them again gives the same bytes.
+Both depend on the data and on the versions of the packages that prepared them alone: doing it again gives
+the same bytes.
 """
 
 import collections
-import hashlib
 import io
 import json
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 import mdhr_jax
-from data_prep import archives, statistics
+from data_prep import archives, checksums, statistics, versions
 from data_prep.plan import Plan
 from mdhr_jax import facs
-from mdhr_jax.data import layout
+from mdhr_jax.data import layout, record_index
 from mdhr_jax.data.aligned import AlignedTree, AlignedVideo
 from mdhr_jax.data.alignment_record import AlignmentRecord
-from mdhr_jax.data.records import Video
+from mdhr_jax.data.records import Video, read_info
 
 MANIFEST_FILE = "manifest.json"
 ALIGNMENT_FILE = "alignment.npz"
@@ -31,11 +31,12 @@ ALIGNMENT_FILE = "alignment.npz"
 _COUNTS = ("unlabelled", "unlabelled_at_end")
 """Pictures of a recording without a label, and those after its last label."""
 
-_BLOCK = 1 << 20
-
 
 def files_beside(au_set: facs.AUSet, tree: AlignedTree, planned: Plan, directory: Path) -> dict[str, bytes]:
     """The two files, for `mdhr_jax.data.builders.write_aligned`.
+
+    Checksums are taken only of files that are whole: as the manifest says that is there already, or else as
+    every record says of itself.
 
     Args:
         au_set: the data set.
@@ -44,18 +45,91 @@ def files_beside(au_set: facs.AUSet, tree: AlignedTree, planned: Plan, directory
         directory: of the records.
 
     Raises:
-        ValueError: the alignment of a video cannot be read, or the videos were labelled in different ways.
+        ValueError: the alignment of a video cannot be read, the videos were labelled in different ways, or
+            the records are damaged.
     """
-    records = {video.name: archives.read_record(video.files) for video in tree.videos}
-    _check_labelling(records)
-    manifest = _manifest(au_set, tree, records, planned)
-    manifest["checksums"] = {
-        path.name: _sha256(path) for path in sorted(directory.glob("*.tfrecord*")) if path.is_file()
-    }
+    signed = _checksums(directory)
+    alignments = {video.name: archives.read_record(video.files) for video in tree.videos}
+    _check_labelling(alignments)
+    manifest = _manifest(au_set, tree, alignments, planned)
+    manifest["versions"] |= {"faces": _versions_of(alignments), "records": _versions_of_records(directory)}
+    manifest["checksums"] = signed
     files = {MANIFEST_FILE: (json.dumps(manifest, indent=1) + "\n").encode()}
-    if any(records.values()):
-        files[ALIGNMENT_FILE] = _alignments(records)
+    if any(alignments.values()):
+        files[ALIGNMENT_FILE] = _alignments(alignments)
     return files
+
+
+def read(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a data set; None if it has none.
+
+    Args:
+        directory: of the records.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    path = directory / MANIFEST_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}); {_RENEW}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds {type(found).__name__}, expected a JSON object; {_RENEW}")
+    return found
+
+
+_RENEW = "delete it and run the command that wrote the data set again, which makes it anew"
+
+
+def check(directory: Path) -> dict[str, str]:
+    """Holds the records of a data set against the checksums in its manifest, if it has one.
+
+    Args:
+        directory: of the records.
+
+    Returns:
+        The checksums, SHA-256 by file name; empty if there are none.
+
+    Raises:
+        ValueError: a file has changed, is missing or was not there, or the manifest cannot be read.
+    """
+    signed = (read(directory) or {}).get("checksums") or {}
+    if signed:
+        checksums.compare(directory, signed)
+    return signed
+
+
+def _versions_of(alignments: Mapping[str, AlignmentRecord | None]) -> dict[str, list[str]]:
+    """All versions of each package with which faces were cut out."""
+    found: dict[str, set[str]] = {}
+    for record in alignments.values():
+        for package, version in (record.provenance.get("versions", {}) if record else {}).items():
+            found.setdefault(package, set()).add(version)
+    return {package: sorted(several) for package, several in sorted(found.items())}
+
+
+def _versions_of_records(directory: Path) -> dict[str, str]:
+    """Of the packages that wrote the records; empty where it is not known any more."""
+    before = read(directory)
+    if before is not None:
+        return before.get("versions", {}).get("records", {})
+    # A set that is being written, by what is installed now, is not described yet.
+    return {} if (directory / "dataset_info.json").exists() else versions.of(*versions.RECORDS)
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    """Of the records, which are whole."""
+    if signed := check(directory):
+        return signed
+    # A set that is being written is not described yet.
+    announced = None
+    if (directory / "dataset_info.json").exists():
+        expected = record_index.expected_shards(read_info(directory), directory)
+        announced = {shard.name: shard.records for shard in expected}
+    return checksums.of_whole_records(directory, announced)
 
 
 def as_video(video: AlignedVideo) -> Video:
@@ -138,11 +212,3 @@ def _alignments(records: Mapping[str, AlignmentRecord | None]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

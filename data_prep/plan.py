@@ -9,15 +9,15 @@ So several jobs can fill one folder, and a folder that is not full yet is known 
 import dataclasses
 import json
 import os
-import tempfile
-import uuid
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep import archives
 from data_prep.archives import Job
 from data_prep.raw import Scan, VideoProblem
-from mdhr_jax.data import aligned, video_files
+from mdhr_jax.data import aligned, temporaries, video_files
 
 PLAN_FILE = "plan.json"
 
@@ -65,9 +65,41 @@ class Plan:
                 f"({shown}). Run again with --raw (or --lists), which aligns what is missing"
             )
 
+    def aligned(self, out: Path) -> list[str]:
+        """Names of the videos that have an archive to be written: those planned without those left out.
+
+        Args:
+            out: the folder, for the message.
+
+        Raises:
+            ValueError: there are none.
+        """
+        names = [name for name in self.videos if name not in self.left]
+        if not names:
+            raise ValueError(
+                f"{out} holds no video to be written: all of its plan were left out; run again with --raw "
+                "(or --lists), which says why"
+            )
+        return names
+
+    def strays(self, out: Path) -> dict[str, str]:
+        """File names of archives that must not be written, with the reason.
+
+        Such are left by earlier runs: of videos that were left out since, or that the distribution does not
+        have any more.
+        """
+        planned = set(self.videos)
+        reasons: dict[str, str] = {}
+        for files in video_files.find(out):
+            if files.name in self.left:
+                reasons[files.path.name] = "the video was left out when the distribution was last read"
+            elif files.name not in planned:
+                reasons[files.path.name] = "the distribution that was last read has no such video"
+        return reasons
+
 
 def read(out: Path) -> Plan | None:
-    """The plan of a folder; None if it has none, as folders that nobody planned.
+    """The plan of a folder; None if it has none, see `check_unplanned`.
 
     Raises:
         ValueError: it cannot be read.
@@ -81,9 +113,27 @@ def read(out: Path) -> Plan | None:
         raise ValueError(f"{path} cannot be read ({error}); delete it and run again with --raw") from error
 
 
+def check_unplanned(tree: aligned.AlignedTree) -> None:
+    """Refuses a folder without a plan whose videos these commands aligned: is it full? Nobody knows.
+
+    Args:
+        tree: what it holds. Trees that others made have no plan and need none.
+
+    Raises:
+        ValueError: a video says how it was aligned.
+    """
+    for video in tree.videos:
+        if archives.read_record(video.files) is not None:
+            raise ValueError(
+                f"{tree.root / PLAN_FILE} is missing, though {video.files.path.name} beside it was made "
+                "under a plan: without it nobody knows which videos should be there. Run again with --raw "
+                "(or --lists), which writes it and keeps what is aligned"
+            )
+
+
 def write(out: Path, plan: Plan) -> None:
     """Writes the plan of a folder, atomically."""
-    temporary = out / f".{PLAN_FILE}.{uuid.uuid4().hex[:12]}.tmp"
+    temporary = temporaries.beside(out / PLAN_FILE)
     try:
         temporary.write_text(json.dumps(dataclasses.asdict(plan), indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, out / PLAN_FILE)
@@ -120,9 +170,11 @@ def _publish_recipe(job: Job) -> None:
             f"(found {', '.join(sorted(strangers)[:3])}); give a folder of its own with --aligned"
         )
     # Made complete under another name and then linked: the first of several jobs decides.
-    with tempfile.TemporaryDirectory(prefix=".recipe-", dir=job.out) as folder:
-        aligned.write_recipe(Path(folder), job.crop_recipe)
-        made, final = Path(folder) / aligned.RECIPE_FILE, job.out / aligned.RECIPE_FILE
+    folder = temporaries.beside(job.out / "recipe")
+    folder.mkdir()
+    try:
+        aligned.write_recipe(folder, job.crop_recipe)
+        made, final = folder / aligned.RECIPE_FILE, job.out / aligned.RECIPE_FILE
         try:
             os.link(made, final)
         except FileExistsError:
@@ -130,6 +182,8 @@ def _publish_recipe(job: Job) -> None:
         except OSError:
             # A file system without links.
             os.replace(made, final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compare(out: Path, what: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ bytes. A set is written to a folder of another name, which is renamed when all i
 import contextlib
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from absl import logging
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mdhr_jax import facs
-from mdhr_jax.data import aligned, layout, own_sets, render_pool
+from mdhr_jax.data import aligned, layout, own_sets, render_pool, temporaries
 from mdhr_jax.data.sources import AlignedSource, Source, SyntheticSource, truth_shapes
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.workers import usable_cpus
@@ -83,7 +84,8 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {part: self._generate_examples(self._source, part) for part in self._source.parts}
 
     def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-        super()._download_and_prepare(*args, **kwargs)
+        with temporaries.marked(Path(self.data_dir)):
+            super()._download_and_prepare(*args, **kwargs)
         if self._source is not None:
             # TFDS still writes to a folder of another name here.
             folder = Path(self.data_dir)
@@ -220,10 +222,15 @@ def write_synthetic(out_dir: str | Path, spec: generator.SyntheticSpec, workers:
 def _write(kind: type[ClipsBuilder], config: str | None, source: Source, out_dir: Path) -> Path:
     final = layout.version_dir(out_dir, source.au_set)
     if _is_there(final, source):
+        temporaries.sweep(final)
         changed = _renew_beside(final, source)
         print(f"{final} holds this data set already; {f'renewed {changed}' if changed else 'nothing to do'}")
         return final
     for left in sorted(final.parent.glob(f"{_INCOMPLETE}*_{final.name}")):
+        with contextlib.suppress(OSError):
+            if temporaries.folder_is_left(left):
+                shutil.rmtree(left)
+                continue
         logging.warning("%s was left by a run that was killed or still runs; if none runs, delete it", left)
     hide_accelerators()
     tfds.disable_progress_bar()
@@ -292,7 +299,7 @@ def _renew_beside(final: Path, source: Source) -> str:
         path = final / name
         if path.is_file() and path.read_bytes() == content:
             continue
-        temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
+        temporary = temporaries.beside(path)
         try:
             temporary.write_bytes(content)
             os.replace(temporary, path)

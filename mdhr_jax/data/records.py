@@ -65,7 +65,7 @@ def open_dataset(data_dir: str | Path, au_set: facs.AUSet, parts: Sequence[str])
         ValueError: the folder is damaged, lacks a part, or holds other AUs than the table's entry.
     """
     directory = layout.find_dataset(data_dir, au_set)
-    info = _read_info(directory)
+    info = read_info(directory)
     metadata = layout.read_metadata(directory)
     layout.check_metadata(metadata, au_set, directory)
     parts = tuple(parts)
@@ -79,7 +79,12 @@ def open_dataset(data_dir: str | Path, au_set: facs.AUSet, parts: Sequence[str])
     return ClipRecords(directory, au_set, parts, index, info.features, metadata)
 
 
-def _read_info(directory: Path) -> Any:
+def read_info(directory: Path) -> Any:
+    """TFDS's description of a data set, `tfds.core.DatasetInfo`.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     try:
         return tfds.builder_from_directory(directory).info
     except (json_format.ParseError, UnicodeDecodeError, FileNotFoundError, KeyError, ValueError) as error:

@@ -6,19 +6,16 @@ another name and renamed when all is in it. Equal content gives equal bytes.
 """
 
 import contextlib
-import glob
 import os
-import time
-import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
-ARCHIVE_SUFFIX = ".zip"
+from mdhr_jax.data import temporaries
 
-_STALE_SECONDS = 3600.0
-"""Age from which a half-written archive is taken for one that nobody writes any more."""
+ARCHIVE_SUFFIX = ".zip"
 
 _DATE = (1980, 1, 1, 0, 0, 0)
 """The earliest that the format knows; a real one would change the bytes from run to run."""
@@ -123,10 +120,21 @@ class ArchiveFiles:
                     return archive.read(name)
                 except KeyError:
                     raise FileNotFoundError(f"{self.where(name)} is missing") from None
-                except (zipfile.BadZipFile, EOFError) as error:
+                # What is altered in the directory may ask for passwords or compression that do not exist.
+                except (zipfile.BadZipFile, EOFError, RuntimeError, zlib.error) as error:
                     raise ValueError(f"{self.where(name)} is damaged ({error}); {_AGAIN}") from error
 
             yield read
+
+    def check(self) -> None:
+        """Reads every file, one at a time.
+
+        Raises:
+            ValueError: one is damaged.
+        """
+        with self.opened() as read:
+            for name in self.sizes():
+                read(name)
 
     def where(self, name: str) -> str:
         """Path of the archive and name of the file in it."""
@@ -135,7 +143,7 @@ class ArchiveFiles:
     def _archive(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, NotImplementedError) as error:
             raise ValueError(f"{self.path} is not a complete archive ({error}); {_AGAIN}") from error
 
 
@@ -179,12 +187,7 @@ def write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
     Raises:
         OSError: the disk is full, or cannot be written to.
     """
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        # By a run that was killed; a younger one may still be written by another.
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-                left.unlink()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = temporaries.beside(path)
     try:
         with temporary.open("xb") as file:
             _write(file, files)

@@ -91,16 +91,24 @@ def test_a_frame_that_cannot_be_read_leaves_nothing(aligned_tree, tmp_path, run_
     assert not (tmp_path / "out" / FOLDER).exists()
 
 
-def test_a_killed_writer_leaves_nothing_that_looks_complete(aligned_tree, tmp_path):
+def test_a_killed_writer_leaves_nothing_that_looks_complete(aligned_tree, tmp_path, run_python):
     command = [sys.executable, "-m", "data_prep.bp4d", "--aligned", str(aligned_tree), "--out", str(tmp_path)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(tmp_path.glob("bp4d/incomplete.*/*")):
+        while process.poll() is None and not list(tmp_path.glob("bp4d/incomplete.*/.*.tmp")):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / FOLDER).exists()
     with pytest.raises(layout.DataNotFound):
         layout.find_dataset(tmp_path, facs.BP4D)
+    # The next run takes away what this one left, and nothing that may be another machine's.
+    foreign = tmp_path / "bp4d/incomplete.000_1.0.0"
+    foreign.mkdir()
+    (foreign / ".writer.000000000000-1-000000000000.tmp").touch()
+    done = write(run_python, aligned_tree, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "bp4d").iterdir()} == {"1.0.0", foreign.name}
+    assert not list((tmp_path / FOLDER).glob(".*"))
 
 
 def test_problems_of_a_tree_and_wrong_arguments(tmp_path, run_python):

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import resource
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from skimage import data
 
 from data_prep import archives, bp4d_raw
 from data_prep.archives import Job
+from data_prep.raw import VideoFrames
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, video_files
 from mdhr_jax.faces.recipe import AlignmentRecipe
@@ -150,12 +152,67 @@ def test_what_was_made_from_other_things_is_made_again(recording, job, what):
     assert again.asked == video.num_frames
 
 
+def of_equal_size(files):
+    """Makes all of these files equally long, by bytes behind the end of the picture."""
+    longest = max(file.stat().st_size for file in files)
+    for file in files:
+        file.write_bytes(file.read_bytes().ljust(longest, b"\0"))
+
+
+def test_pictures_of_equal_size_are_told_apart_and_a_copy_is_not(recording, job, tmp_path):
+    root, _, points = recording
+    shutil.copytree(root, tmp_path / "raw")
+    files = scanned(tmp_path / "raw").source.files
+    of_equal_size(files)
+    job = dataclasses.replace(job, out=tmp_path / "out")
+    job.out.mkdir()
+    archives.make(job, scanned(tmp_path / "raw"), lambda: detector(points))
+    # Other times, the same content.
+    for file in shutil.copytree(tmp_path / "raw", tmp_path / "copy").rglob("*.jpg"):
+        os.utime(file, (1, 1))
+    assert archives.make(job, scanned(tmp_path / "copy"), never).kept
+    first, second = files[2].read_bytes(), files[3].read_bytes()
+    assert len(first) == len(second)
+    files[2].write_bytes(second)
+    files[3].write_bytes(first)
+    assert not archives.make(job, scanned(tmp_path / "raw"), lambda: detector(points)).kept
+
+
+@pytest.mark.parametrize("size", [0, 5, 4096, 6000, 20_000])
+def test_the_beginning_middle_and_end_of_a_file_are_known_again(tmp_path, size):
+    file = tmp_path / "video.avi"
+    content = np.random.default_rng(0).bytes(size)
+    file.write_bytes(content)
+    known = {archives._sampled(file)}
+    for place in {0, size // 2, size - 1} if size else ():
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        known.add(archives._sampled(file))
+    file.write_bytes(content + b"x")
+    known.add(archives._sampled(file))
+    assert len(known) == (5 if size else 2)
+
+
+def test_versions_are_of_what_was_used(recording, job):
+    video = scanned(recording[0])
+    assert archives._versions(job, video).keys() == {"numpy", "pillow"}
+    found = dataclasses.replace(job, recipe=AlignmentRecipe(detector="mtcnn"))
+    decoded = dataclasses.replace(video, source=VideoFrames(Path("video.avi")))
+    used = archives._versions(found, decoded)
+    assert used.keys() == {"numpy", "pillow", "av", "mtcnn", "tensorflow"}
+    assert all(used.values())
+
+
 def test_a_damaged_archive_is_made_again(recording, job):
     root, _, points = recording
     video = scanned(root)
     archives.make(job, video, lambda: detector(points))
     good = job.path(video).read_bytes()
-    for spoilt in (good[: len(good) // 2], b"", good.replace(b"frame,AU1", b"frame,AU9")):
+    picture = good.index(b"frames/20.jpg") + 5000
+    rotten = good[:picture] + bytes(50) + good[picture + 50 :]
+    # One that asks for a password, in the directory at the end.
+    entry = good.index(b"PK\x01\x02")
+    locked = good[: entry + 8] + b"\x01" + good[entry + 9 :]
+    for spoilt in (good[: len(good) // 2], b"", good.replace(b"frame,AU1", b"frame,AU9"), rotten, locked):
         job.path(video).write_bytes(spoilt)
         assert not archives.make(job, video, lambda: detector(points)).kept
         assert job.path(video).read_bytes() == good

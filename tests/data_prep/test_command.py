@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,12 +12,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
-from data_prep import bp4d, disfa, inspect
+from data_prep import bp4d, command, disfa, inspect, versions
 from mdhr_jax import facs
-from mdhr_jax.data import records
+from mdhr_jax.data import records, temporaries
 from mdhr_jax.faces import precomputed
 
 from . import prepared, raw_trees
@@ -179,8 +181,93 @@ def test_a_killed_run_leaves_nothing_that_looks_complete_and_goes_on(raw_bp4d, d
     assert process.returncode == -signal.SIGKILL
     for path in archives.glob("*.zip"):
         assert path.read_bytes() == (data / "bp4d-aligned" / path.name).read_bytes()
+    left = list(archives.glob(".*.tmp"))
+    # Its worker processes end a moment after it.
+    while not all(temporaries.is_left(path) for path in left):
+        time.sleep(0.01)
+    # What other machines may still write stays, what is old goes.
+    foreign, old = archives / ".F001_T1.zip.000000000000-1-000000000000.tmp", archives / ".old.tmp"
+    foreign.touch()
+    old.touch()
+    os.utime(old, (1, 1))
     assert run(root, tmp_path) == 0
+    assert [path for path in archives.iterdir() if path.name.startswith(".")] == [foreign]
     assert written(tmp_path) == written(data)
+
+
+def spoil(path, how):
+    """Cuts a file short, zeroes 40 bytes in its middle, deletes it, or lays another beside it."""
+    content = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(content[:-100])
+    elif how == "zeroed":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes(40) + content[middle + 40 :])
+    elif how == "deleted":
+        path.unlink()
+    else:
+        path.with_name("bp4d-part4.tfrecord-00000-of-00001").write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["truncated", "zeroed", "deleted", "one more"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_damaged_records_are_not_signed(raw_bp4d, data, tmp_path, capfd, how, signed):
+    for name in ("bp4d", "bp4d-aligned"):
+        shutil.copytree(data / name, tmp_path / name)
+    folder = tmp_path / "bp4d/1.0.0"
+    file = folder / "bp4d-part2.tfrecord-00000-of-00001"
+    if not signed:
+        # As if the run had been killed before.
+        (folder / "manifest.json").unlink()
+    spoil(file, how)
+    before = written(tmp_path)
+    again = ["--aligned", str(tmp_path / "bp4d-aligned"), "--out", str(tmp_path)]
+    for attempt in (lambda: run(raw_bp4d[0], tmp_path), lambda: bp4d.main(again)):
+        assert attempt() == 2
+        told = capfd.readouterr().err
+        assert f"the data set in {folder} is damaged: " in told
+        assert ("part4" if how == "one more" else file.name) in told.splitlines()[-1]
+        assert "Delete that folder and run" in told
+        assert written(tmp_path) == before
+    if signed:
+        assert inspect.main([str(tmp_path)]) == 2
+        told = capfd.readouterr()
+        assert not told.out
+        assert "is damaged: " in told.err
+    shutil.rmtree(folder)
+    assert bp4d.main(again) == 0
+    assert written(tmp_path) == written(data)
+
+
+def test_whole_records_without_a_manifest_are_signed(raw_bp4d, data, tmp_path, capfd):
+    for name in ("bp4d", "bp4d-aligned"):
+        shutil.copytree(data / name, tmp_path / name)
+    (tmp_path / "bp4d/1.0.0/manifest.json").unlink()
+    assert run(raw_bp4d[0], tmp_path) == 0
+    assert "renewed manifest.json" in capfd.readouterr().out
+    (ours, made), (theirs, whole) = (
+        (json.loads(files.pop("manifest.json")), files) for files in (written(data), written(tmp_path))
+    )
+    assert made == whole
+    # Nobody knows any more what wrote the records.
+    assert ours["versions"].pop("records").keys() == {"numpy", "tensorflow", "tensorflow-datasets"}
+    assert theirs["versions"].pop("records") == {}
+    assert ours == theirs
+
+
+def test_versions_are_those_that_made_the_faces_and_the_records(raw_bp4d, data, tmp_path, monkeypatch):
+    before = json.loads((data / "bp4d/1.0.0/manifest.json").read_text())["versions"]
+    assert before["records"] == versions.of(*versions.RECORDS)
+    # Faces were given: no detector.
+    assert before["faces"] == {"numpy": [np.__version__], "pillow": [PIL.__version__]}
+    for name in ("bp4d", "bp4d-aligned"):
+        shutil.copytree(data / name, tmp_path / name)
+    (tmp_path / "bp4d-aligned/F001_T2.zip").unlink()
+    monkeypatch.setattr(versions, "of", lambda *packages: dict.fromkeys(packages, "0.0.1"))
+    assert run(raw_bp4d[0], tmp_path, "--workers", "1") == 0
+    after = json.loads((tmp_path / "bp4d/1.0.0/manifest.json").read_text())["versions"]
+    assert after["records"] == before["records"]
+    assert after["faces"]["numpy"] == ["0.0.1", np.__version__]
 
 
 def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, capfd):
@@ -217,6 +304,39 @@ def test_a_video_that_cannot_be_used_is_left_out_and_told(raw_bp4d, tmp_path, ca
     told = capfd.readouterr().err
     assert "holds another data set" in told
     assert written(out) == before
+
+
+def test_what_was_left_out_since_does_not_come_back(raw_bp4d, data, tmp_path, capfd):
+    root = tmp_path / "root"
+    shutil.copytree(raw_bp4d[0], root)
+    archives = tmp_path / "out/bp4d-aligned"
+    shutil.copytree(data / "bp4d-aligned", archives)
+    (root / "raw/AUCoding/AU_OCC/M011_T1.csv").unlink()
+    shutil.rmtree(root / "raw/2D+3D/F001/T2")
+    (root / "raw/AUCoding/AU_OCC/F001_T2.csv").unlink()
+    assert run(root, tmp_path / "out") == 1
+    capfd.readouterr()
+    assert bp4d.main(["--aligned", str(archives), "--out", str(tmp_path / "again")]) == 1
+    told = capfd.readouterr().err
+    assert f"{archives / 'M011_T1.zip'} is not taken: the video was left out" in told
+    assert f"{archives / 'F001_T2.zip'} is not taken: the distribution that was last read has no such" in told
+    manifest = json.loads((tmp_path / "again/bp4d/1.0.0/manifest.json").read_text())
+    assert set(manifest["videos"]) == {"F001_T1", "F007_T8"}
+    assert set(manifest["skipped_videos"]) == {"M011_T1"}
+    assert written(tmp_path / "again") == written(tmp_path / "out")
+
+
+def test_without_its_plan_a_folder_is_not_taken_for_complete(raw_bp4d, data, tmp_path, capfd):
+    archives = tmp_path / "bp4d-aligned"
+    shutil.copytree(data / "bp4d-aligned", archives)
+    (archives / "plan.json").unlink()
+    (archives / "F001_T2.zip").unlink()
+    assert bp4d.main(["--aligned", str(archives), "--out", str(tmp_path)]) == 2
+    told = capfd.readouterr().err
+    assert f"{archives / 'plan.json'} is missing, though F001_T1.zip" in told
+    assert not (tmp_path / "bp4d").exists()
+    assert run(raw_bp4d[0], tmp_path) == 0
+    assert written(tmp_path) == written(data)
 
 
 def test_faces_that_are_not_of_the_recording_leave_their_video_out(raw_bp4d, tmp_path, capfd):
@@ -281,6 +401,7 @@ WRONG = {
     "lists without images": (["--lists", "a"], "belong together"),
     "shard of nothing": (["--aligned", "a", "--shard", "1/2"], "need"),
     "no such shard": (["--raw", "a", "--shard", "3/2"], "expected I/N"),
+    "no worker": (["--raw", "a", "--workers", "0"], "--workers must be at least 1, found 0"),
     "poor pictures": (["--raw", "a", "--quality", "80"], "--quality must be from 95 to 100"),
 }
 
@@ -292,6 +413,44 @@ def test_arguments_that_make_no_sense(case, tmp_path, capsys):
         bp4d.main([*arguments, "--out", str(tmp_path)])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+BLOCKED = {
+    "out": (["--out", "file"], "--out: {}/file is a file, expected a folder"),
+    "the set in out": (["--out", "out"], "--out: {}/out/bp4d is a file, expected a folder"),
+    "aligned": (["--out", "new", "--aligned", "file"], "--aligned: {}/file is a file, expected a folder"),
+}
+
+
+@pytest.mark.parametrize("case", BLOCKED)
+def test_what_is_in_the_way_is_told_before_the_work(case, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/bp4d").touch()
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    arguments, message = BLOCKED[case]
+    arguments = [str(tmp_path / word) if not word.startswith("--") else word for word in arguments]
+    # That there is no such distribution would be told next.
+    assert bp4d.main(["--raw", "none", "--detections", "none", *arguments]) == 2
+    assert message.format(tmp_path) in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, capsys):
+    def refused(*, dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    # Root, who may run the tests, writes anywhere.
+    monkeypatch.setattr(command.tempfile, "TemporaryFile", refused)
+    assert bp4d.main(["--raw", "none", "--detections", "none", "--out", str(tmp_path / "new")]) == 2
+    assert f"--out: {tmp_path} cannot be written (Permission denied)" in capsys.readouterr().err
+
+
+def test_faces_in_a_file_are_told(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert bp4d.main(["--aligned", str(tmp_path / "file"), "--out", str(tmp_path)]) == 2
+    assert f"--aligned {tmp_path / 'file'} is a file, expected a folder" in capsys.readouterr().err
 
 
 def test_folders_that_hold_nothing(tmp_path, capsys):

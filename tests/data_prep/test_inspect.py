@@ -149,6 +149,17 @@ def test_two_data_sets_of_one_name_are_told_apart_by_their_folders(data_dir, tmp
     assert json.loads(capsys.readouterr().out)["dataset"] == "bp4d"
 
 
+@pytest.mark.parametrize("content", ['{"dataset": "bp4d", "fra', "[]"])
+def test_a_manifest_that_cannot_be_read_is_named(data_dir, tmp_path, capsys, content):
+    folder = shutil.copytree(data_dir / "bp4d", tmp_path / "bp4d") / "1.0.0"
+    (folder / "manifest.json").write_text(content)
+    assert inspect.main([str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"error: {folder / 'manifest.json'} " in told.err
+    assert "delete it and run the command that wrote the data set again" in told.err
+
+
 @pytest.mark.parametrize("given", [".", "bp4d-aligned"])
 def test_faces_without_records_are_told_from_an_empty_folder(tmp_path, capsys, given):
     folder = tmp_path / "bp4d-aligned"
