@@ -6,14 +6,16 @@
                                             0, 1; 9, -1 or nothing for unknown
     SUBJECTS.csv                            header ``video,subject,part``; the part may be left out
 
-Without a file of labels all labels of a video are unknown; with one, only frames that it lists are used.
+Without a folder of labels all labels are unknown. With one, every video must have its file there, with a
+column for each AU, unless missing ones are allowed, which are unknown then; only frames that it lists are
+used.
 Without SUBJECTS.csv the subject is what comes before the first underscore of a video's name.
 """
 
 import csv
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".web
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 _MOST_OF_A_KIND = 5
+_EMPTY = "the folder is empty, expected pictures of a video; fill it or take it out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +132,8 @@ def scan(
     au_set: AUSet,
     persons: Mapping[str, Person],
     share: tuple[int, int] | None = None,
+    *,
+    unlabelled_ok: bool = False,
 ) -> Scan:
     """Reads all labels and the lengths of all videos.
 
@@ -141,6 +146,8 @@ def scan(
         persons: see `read_persons`.
         share: number, from 1, and count of the jobs that share the videos: only every so many-th is looked
             at, by name. By default all are.
+        unlabelled_ok: whether a video may lack its file of labels, and the file a column of an AU. A file
+            that has none of the AUs is a mistake in any case.
 
     Raises:
         FileNotFoundError: a folder is not there.
@@ -149,14 +156,19 @@ def scan(
         raise FileNotFoundError(f"{labels} is not a folder; expected label files such as {labels / 'x.csv'}")
     found: list[RawVideo] = []
     problems: list[VideoProblem] = []
-    every = _files(videos)
+    empty: list[Path] = []
+    every = _files(videos, empty)
     number, count = share or (1, 1)
+    if number == 1:
+        problems += [VideoProblem(folder.name, folder, _EMPTY) for folder in empty]
+    if labels is not None and (strangers := _strangers(labels, every)):
+        announce(f"warning: in {labels}, no video has the name of {strangers}; not used")
     names = sorted(every)[number - 1 :: count]
     files = {name: every[name] for name in names}
     with Progress(len(files), unit="videos", label="reading labels and lengths") as bar:
         for name, path in files.items():
             table = None if labels is None else labels / f"{name}.csv"
-            video = _read(name, persons[name].subject, path, table, au_set)
+            video = _read(name, persons[name].subject, path, table, au_set, unlabelled_ok=unlabelled_ok)
             if isinstance(video, RawVideo):
                 found.append(video)
             else:
@@ -166,8 +178,22 @@ def scan(
     return Scan(au_set, tuple(found), tuple(problems), elsewhere=elsewhere)
 
 
-def _files(videos: Path) -> dict[str, Path]:
-    """Video files and folders of pictures by the name of the video."""
+def _strangers(labels: Path, videos: Collection[str]) -> str:
+    """Files of labels that belong to no video, in words; empty if there are none."""
+    names = [
+        path.name
+        for path in raw_folders.files(labels)
+        if path.suffix.lower() == ".csv" and (path.stem not in videos or path.suffix != ".csv")
+    ]
+    more = f" and {len(names) - _MOST_OF_A_KIND} more" if len(names) > _MOST_OF_A_KIND else ""
+    return ", ".join(names[:_MOST_OF_A_KIND]) + more
+
+
+def _files(videos: Path, empty: list[Path] | None = None) -> dict[str, Path]:
+    """Video files and folders of pictures by the name of the video; `empty` receives folders without a file.
+
+    Folders that hold other things than pictures are not meant to be videos.
+    """
     if not videos.is_dir():
         raise FileNotFoundError(f"{videos} is not a folder; expected a folder of videos")
     found: dict[str, Path] = {}
@@ -181,6 +207,8 @@ def _files(videos: Path) -> dict[str, Path]:
             ]
             # What cannot be read is told when it is read.
             if not pictures and not unreadable:
+                if empty is not None and not any(path.iterdir()):
+                    empty.append(path)
                 continue
             name = path.name
         elif path.suffix.lower() in VIDEO_SUFFIXES:
@@ -199,7 +227,7 @@ def _files(videos: Path) -> dict[str, Path]:
 
 
 def _read(
-    name: str, subject: str, path: Path, table: Path | None, au_set: AUSet
+    name: str, subject: str, path: Path, table: Path | None, au_set: AUSet, *, unlabelled_ok: bool
 ) -> RawVideo | list[VideoProblem]:
     problems: list[VideoProblem] = []
     source: FrameSource
@@ -222,7 +250,7 @@ def _read(
         available = np.arange(1, length.found + 1, dtype=np.int32)
     notes: list[str] = []
     if table is not None and table.exists():
-        numbers, labels = _labels(name, table, au_set, problems, notes)
+        numbers, labels = _labels(name, table, au_set, problems, notes, unlabelled_ok=unlabelled_ok)
         beyond = np.setdiff1d(numbers, available)
         if len(beyond):
             shown = ", ".join(map(str, beyond[:_MOST_OF_A_KIND].tolist()))
@@ -232,10 +260,13 @@ def _read(
             problems.append(VideoProblem(name, table, text))
     else:
         numbers, labels = available, np.full((len(available), au_set.num_aus), facs.UNKNOWN, np.int8)
-        if table is not None:
-            notes.append(f"there is no {table}; all its labels are unknown")
+        if table is not None and unlabelled_ok:
+            notes.append(f"warning: there is no {table}; all its labels are unknown")
+        elif table is not None:
+            text = "the label file is missing; a video without labels must be allowed with --unlabelled-ok"
+            problems.append(VideoProblem(name, table, text))
     if not len(numbers) and not problems:
-        text = "there are no frames to use; list frames, or delete the file to use all without labels"
+        text = "there are no frames to use; expected a row for each frame that has labels"
         problems.append(VideoProblem(name, table or path, text))
     if problems:
         return problems[:_MOST_OF_A_KIND]
@@ -267,7 +298,13 @@ def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int
 
 
 def _labels(
-    name: str, table: Path, au_set: AUSet, problems: list[VideoProblem], notes: list[str]
+    name: str,
+    table: Path,
+    au_set: AUSet,
+    problems: list[VideoProblem],
+    notes: list[str],
+    *,
+    unlabelled_ok: bool,
 ) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"]]:
     try:
         content = table.read_bytes()
@@ -276,6 +313,13 @@ def _labels(
         return np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8)
     found = label_csv.read(content, au_set, complete=False)
     problems += [VideoProblem(name, table, text, line=line) for line, text in found.problems]
-    if found.absent and not problems:
-        notes.append(f"{table.name} has no {', '.join(found.absent)}; unknown")
+    missing = ", ".join(found.absent)
+    if len(found.absent) == au_set.num_aus:
+        text = f"has no column of any AU; expected some of {missing}"
+        problems.append(VideoProblem(name, table, text, line=1))
+    elif found.absent and not unlabelled_ok:
+        text = f"has no column of {missing}; AUs without labels must be allowed with --unlabelled-ok"
+        problems.append(VideoProblem(name, table, text, line=1))
+    elif found.absent:
+        notes.append(f"warning: {table.name} has no column of {missing}; unknown")
     return found.frame_numbers, found.labels

@@ -120,7 +120,11 @@ def test_ones_own_pictures_and_labels(tmp_path, forbid):
     forbid(tmp_path / "raw/anna")
     persons = own_videos.read_persons(tmp_path / "raw", None)
     scan = own_videos.scan(
-        tmp_path / "raw", tmp_path / "labels", own_videos.make_set("mine", facs.BP4D, persons), persons
+        tmp_path / "raw",
+        tmp_path / "labels",
+        own_videos.make_set("mine", facs.BP4D, persons),
+        persons,
+        unlabelled_ok=True,
     )
     assert [video.name for video in scan.videos] == ["carl"]
     assert next(problem.file for problem in scan.problems if problem.video == "anna") == tmp_path / "raw/anna"
