@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import archives, inspect, own_videos, raw, videos
+from data_prep import archives, bystanders, inspect, own_videos, raw, videos
 from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 from mdhr_jax.faces import video_file
@@ -365,6 +365,7 @@ def test_array_jobs_look_at_their_own_videos_only(tmp_path, monkeypatch, capfd):
     decode = video_file.decode
     monkeypatch.setattr(video_file, "decode", lambda file: decoded.append(file.stem) or decode(file))
     monkeypatch.setattr(archives, "make", lambda job, video, *_: archives.Outcome(video.name, 3))
+    monkeypatch.setattr(bystanders, "judged", lambda policy, job, video, outcome: outcome)
     codes = {}
     for number in range(1, 6):
         decoded.clear()
