@@ -27,7 +27,7 @@ CAMERAS: tuple[Camera, ...] = ("left", "right")
 PRESENT_FROM = 2
 """Intensity from which an AU counts as present in the published lists."""
 
-MOST_APART = 5
+MOST_APART = 1
 """Frames that a video may have more or less than its labels; more is a mistake."""
 
 _INNER_FOLDERS = ("videos_leftcamera", "video_leftcamera", "videos_rightcamera", "video_rightcamera")
@@ -149,8 +149,8 @@ def _read(
         return problems
     if tracks is None:
         return problems
-    numbers, intensities, label_files = tracks
-    notes = _compare(name, video, measured, numbers, problems)
+    numbers, lines, intensities, label_files = tracks
+    notes = _compare(name, video, measured, label_files[0], numbers, lines, problems)
     if problems:
         return problems
     there = numbers <= measured.found
@@ -165,7 +165,9 @@ def _compare(
     name: str,
     video: Path,
     measured: VideoLength,
+    label_file: Path,
     numbers: Int32[np.ndarray, "F"],
+    lines: Int32[np.ndarray, "F"],
     problems: list[VideoProblem],
 ) -> tuple[str, ...]:
     """Holds the video's length against its labels; returns notes."""
@@ -176,8 +178,13 @@ def _compare(
         text = f"the video is damaged: {measured.damage}; {counts}. Copy it anew from the distribution"
         problems.append(VideoProblem(name, video, text))
     elif abs(found - labelled) > MOST_APART or found < numbers[0]:
-        text = f"{counts}, but the labels go up to frame {labelled}; video and labels do not belong together"
-        problems.append(VideoProblem(name, video, text))
+        # The first label without a frame, or the last label; all AUs' files have the same frames.
+        line = int(lines[np.argmax(numbers > found)]) if labelled > found else int(lines[-1])
+        text = (
+            f"the labels of this and the other AUs go up to frame {labelled}, but of {video} {counts}; "
+            "video and labels do not belong together"
+        )
+        problems.append(VideoProblem(name, label_file, text, line=line))
     notes = []
     if announced not in (0, found):
         notes.append(counts)
@@ -193,16 +200,20 @@ def _compare(
 
 @dataclasses.dataclass(frozen=True)
 class _Track:
-    """One AU's file: frame numbers and intensities in ascending order of the former."""
+    """One AU's file: frame numbers, their lines and intensities in ascending order of the first."""
 
     numbers: Int32[np.ndarray, "F"]
+    lines: Int32[np.ndarray, "F"]
     intensities: Int8[np.ndarray, "F"]
 
 
 def _read_tracks(
     name: str, folder: Path, problems: list[VideoProblem]
-) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"], tuple[Path, ...]] | None:
-    """Numbers, intensities of our AUs, and files; None, and problems, where they cannot be read."""
+) -> tuple[Int32[np.ndarray, "F"], Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"], tuple[Path, ...]] | None:
+    """Numbers and their lines, intensities of our AUs, files; None, and problems, where they cannot be read.
+
+    The lines are those of the first file.
+    """
     before = len(problems)
     files: dict[int, Path] = {}
     unreadable: dict[Path, str] = {}
@@ -227,7 +238,8 @@ def _read_tracks(
     if len(problems) > before:
         return None
     columns = [tracks[au].intensities for au in DISFA.aus]
-    return tracks[DISFA.aus[0]].numbers, np.stack(columns, 1), tuple(files[au] for au in DISFA.aus)
+    first = tracks[DISFA.aus[0]]
+    return first.numbers, first.lines, np.stack(columns, 1), tuple(files[au] for au in DISFA.aus)
 
 
 def _check_equal(
@@ -280,7 +292,8 @@ def _read_track(name: str, file: Path, problems: list[VideoProblem]) -> _Track |
         return None
     numbers = np.asarray(list(line_of), np.int32)
     order = np.argsort(numbers)
-    return _Track(numbers[order], np.asarray(intensities, np.int8)[order])
+    lines = np.asarray(list(line_of.values()), np.int32)
+    return _Track(numbers[order], lines[order], np.asarray(intensities, np.int8)[order])
 
 
 def _line_error(content: str, values: tuple[int, int] | None, line_of: dict[int, int]) -> str:

@@ -19,14 +19,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int8, Int32
 
 from data_prep import raw_folders
 from data_prep.raw import FrameSource, ImageFiles, RawVideo, Scan, VideoFrames, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.csv_text import separator_hint
 from mdhr_jax.data import label_csv
-from mdhr_jax.data.label_csv import is_frame_number
+from mdhr_jax.data.label_csv import LabelTable, is_frame_number
 from mdhr_jax.faces import video_file
 from mdhr_jax.faces.video_file import FrameError
 from mdhr_jax.facs import AUSet
@@ -250,14 +249,20 @@ def _read(
         available = np.arange(1, length.found + 1, dtype=np.int32)
     notes: list[str] = []
     if table is not None and table.exists():
-        numbers, labels = _labels(name, table, au_set, problems, notes, unlabelled_ok=unlabelled_ok)
+        listed = _labels(name, table, au_set, problems, notes, unlabelled_ok=unlabelled_ok)
+        numbers, labels = listed.frame_numbers, listed.labels
         beyond = np.setdiff1d(numbers, available)
-        if len(beyond):
+        # Without any picture that has a number, that is what is wrong.
+        if len(beyond) and len(available):
             shown = ", ".join(map(str, beyond[:_MOST_OF_A_KIND].tolist()))
-            text = f"frames {shown} have labels, but {path} has only {len(available)} frames; " + (
-                "delete these rows, or give the video that the labels belong to"
+            shown += f" and {len(beyond) - _MOST_OF_A_KIND} more" if len(beyond) > _MOST_OF_A_KIND else ""
+            which = f"frame {shown} has" if len(beyond) == 1 else f"frames {shown} have"
+            text = (
+                f"{which} labels, but {path} has only {len(available)} frames, the last {available[-1]}; "
+                + ("delete these rows, or give the video that the labels belong to")
             )
-            problems.append(VideoProblem(name, table, text))
+            line = listed.lines[numbers.tolist().index(beyond[0])]
+            problems.append(VideoProblem(name, table, text, line=line))
     else:
         numbers, labels = available, np.full((len(available), au_set.num_aus), facs.UNKNOWN, np.int8)
         if table is not None and unlabelled_ok:
@@ -305,12 +310,12 @@ def _labels(
     notes: list[str],
     *,
     unlabelled_ok: bool,
-) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"]]:
+) -> LabelTable:
     try:
         content = table.read_bytes()
     except OSError as error:
         problems.append(VideoProblem(name, table, raw_folders.unreadable_text(error)))
-        return np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8)
+        return LabelTable(np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8))
     found = label_csv.read(content, au_set, complete=False)
     problems += [VideoProblem(name, table, text, line=line) for line, text in found.problems]
     missing = ", ".join(found.absent)
@@ -322,4 +327,4 @@ def _labels(
         problems.append(VideoProblem(name, table, text, line=1))
     elif found.absent:
         notes.append(f"warning: {table.name} has no column of {missing}; unknown")
-    return found.frame_numbers, found.labels
+    return found

@@ -229,7 +229,11 @@ WRONG_LABELS = {
     "strange label": ("frame,AU1\n1,2\n", "line 2: label '2', expected 0, 1, or 9 or -1"),
     "beyond the video": (
         "frame,AU1\n9,1\n10,1\n",
-        "10 have labels, but .* has only 9 frames; delete these",
+        "csv, line 3: frame 10 has labels, but .* has only 9 frames, the last 9; delete these",
+    ),
+    "far beyond the video": (
+        "frame,AU1\n17,1\n9,1\n" + "".join(f"{n},1\n" for n in range(16, 9, -1)),
+        "csv, line 10: frames 10, 11, 12, 13, 14 and 3 more have labels, but .* has only 9 frames",
     ),
     "nothing": ("frame,AU1\n", "there are no frames to use; expected a row for each"),
 }
