@@ -89,6 +89,10 @@ def scan(
             if other != file:
                 text = f"there is another video of this subject: {other}"
                 problems.append(VideoProblem(match[1].upper(), file, text))
+    # Told as what it is where there is no file of that name.
+    for folder in raw_folders.subfolders(video_folder):
+        if match := file_name.fullmatch(folder.name):
+            files.setdefault(match[1].upper(), folder)
     label_folders = {f.name.upper(): f for f in raw_folders.subfolders(label_folder) if _is_subject(f)}
     names = sorted(files.keys() | label_folders.keys())
     with Progress(len(names), unit="videos", label=f"reading labels and lengths of {DISFA.title}") as bar:
@@ -136,9 +140,10 @@ def _read(
         return [VideoProblem(name, video, str(error))]
     problems: list[VideoProblem] = []
     if not label_folder.is_dir():
-        problems.append(VideoProblem(name, label_folder, "the folder of its labels is missing"))
+        text = raw_folders.missing_folder(label_folder, "the folder of its labels")
+        problems.append(VideoProblem(name, label_folder, text))
     if not video.is_file():
-        problems.append(VideoProblem(name, video, "the video is missing"))
+        problems.append(VideoProblem(name, video, raw_folders.missing_file(video, "the video")))
     if problems:
         return problems
     tracks = _read_tracks(name, label_folder, problems)
@@ -230,8 +235,9 @@ def _read_tracks(
     tracks: dict[int, _Track] = {}
     for au in DISFA.aus:
         if au not in files:
-            text = f"the labels of AU{au} are missing"
-            problems.append(VideoProblem(name, folder / f"{name}_au{au}.txt", text))
+            file = folder / f"{name}_au{au}.txt"
+            text = raw_folders.missing_file(file, f"the file of the labels of AU{au}")
+            problems.append(VideoProblem(name, file, text))
         elif (track := _read_track(name, files[au], problems)) is not None:
             tracks[au] = track
     _check_equal(name, {au: files[au] for au in tracks}, tracks, problems)

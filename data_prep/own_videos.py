@@ -35,7 +35,6 @@ VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".web
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 _MOST_OF_A_KIND = 5
-_EMPTY = "the folder is empty, expected pictures of a video; fill it or take it out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,14 +151,16 @@ def scan(
         FileNotFoundError: a folder is not there.
     """
     if labels is not None and not labels.is_dir():
-        raise FileNotFoundError(f"{labels} is not a folder; expected label files such as {labels / 'x.csv'}")
+        raise FileNotFoundError(
+            f"{raw_folders.not_a_folder(labels)}; expected a folder of label files such as x.csv"
+        )
     found: list[RawVideo] = []
     problems: list[VideoProblem] = []
-    empty: list[Path] = []
-    every = _files(videos, empty)
+    no_videos: dict[Path, str] = {}
+    every = _files(videos, no_videos)
     number, count = share or (1, 1)
     if number == 1:
-        problems += [VideoProblem(folder.name, folder, _EMPTY) for folder in empty]
+        problems += [VideoProblem(folder.name, folder, text) for folder, text in no_videos.items()]
     if labels is not None and (strangers := _strangers(labels, every)):
         announce(f"warning: in {labels}, no video has the name of {strangers}; not used")
     names = sorted(every)[number - 1 :: count]
@@ -188,13 +189,14 @@ def _strangers(labels: Path, videos: Collection[str]) -> str:
     return ", ".join(names[:_MOST_OF_A_KIND]) + more
 
 
-def _files(videos: Path, empty: list[Path] | None = None) -> dict[str, Path]:
-    """Video files and folders of pictures by the name of the video; `empty` receives folders without a file.
+def _files(videos: Path, no_videos: dict[Path, str] | None = None) -> dict[str, Path]:
+    """Video files and folders of pictures by the name of the video.
 
-    Folders that hold other things than pictures are not meant to be videos.
+    `no_videos` receives folders that are not, though meant to be, and why: empty ones, and those named like a
+    video file. Others that hold no pictures are not meant to be videos.
     """
     if not videos.is_dir():
-        raise FileNotFoundError(f"{videos} is not a folder; expected a folder of videos")
+        raise FileNotFoundError(f"{raw_folders.not_a_folder(videos)}; expected a folder of videos")
     found: dict[str, Path] = {}
     for path in sorted(videos.iterdir()):
         if path.name.startswith("."):
@@ -206,8 +208,12 @@ def _files(videos: Path, empty: list[Path] | None = None) -> dict[str, Path]:
             ]
             # What cannot be read is told when it is read.
             if not pictures and not unreadable:
-                if empty is not None and not any(path.iterdir()):
-                    empty.append(path)
+                if no_videos is not None and path.suffix.lower() in VIDEO_SUFFIXES:
+                    no_videos[path] = "is a folder, expected a video file; put the file in its place"
+                elif no_videos is not None and not any(path.iterdir()):
+                    no_videos[path] = (
+                        "the folder is empty, expected pictures of a video; fill it or take it out"
+                    )
                 continue
             name = path.name
         elif path.suffix.lower() in VIDEO_SUFFIXES:

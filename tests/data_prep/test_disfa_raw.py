@@ -32,6 +32,17 @@ def labels_of(tree, au=1, name="SN001"):
     return tree / f"ActionUnit_Labels/{name}/{name}_au{au}.txt"
 
 
+def in_its_place(path, name=None):
+    """A folder in place of a file, or the other way round, perhaps of another name."""
+    to = path.with_name(name or path.name)
+    if path.is_dir():
+        shutil.rmtree(path)
+        to.write_text("")
+    else:
+        path.unlink()
+        to.mkdir()
+
+
 def change_lines(file, change):
     lines = file.read_text().splitlines()
     change(lines)
@@ -203,7 +214,22 @@ SPOILT = {
         lambda t: shutil.rmtree(labels_of(t).parent),
         r"Labels/SN001: the folder of its labels is missing",
     ),
-    "no AU file": (lambda t: labels_of(t, 25).unlink(), r"SN001_au25.txt: the labels of AU25 are missing"),
+    "no AU file": (
+        lambda t: labels_of(t, 25).unlink(),
+        r"au25.txt: the file of the labels of AU25 is missing",
+    ),
+    "an AU file that is a folder": (
+        lambda t: in_its_place(labels_of(t, 25)),
+        r"SN001_au25.txt: is a folder, expected the file of the labels of AU25",
+    ),
+    "an AVI that is a folder": (
+        lambda t: in_its_place(video_of(t), "LeftVideoSN001_Comp.avi"),
+        r"LeftVideoSN001_Comp.avi: is a folder, expected the video",
+    ),
+    "labels in a file": (
+        lambda t: in_its_place(labels_of(t).parent),
+        r"Labels/SN001: is a file, expected the folder of its labels",
+    ),
     "AU file of another subject": (
         lambda t: shutil.copy(labels_of(t, 1, "SN002"), labels_of(t).with_name("SN002_au1.txt")),
         r"SN002_au1.txt: labels of SN002 in the folder of SN001",
@@ -321,8 +347,10 @@ def test_without_pyav_the_extra_is_named(tree, monkeypatch):
 
 
 def test_folders_that_hold_no_disfa_are_refused(tree, tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder: there is nothing of that"):
         disfa_raw.scan(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"avi is not a folder but a file; expected the folder"):
+        disfa_raw.scan(video_of(tree))
     shutil.rmtree(tree / "ActionUnit_Labels")
     with pytest.raises(
         FileNotFoundError, match=r"holds no labels such as ActionUnit_Labels/SN001/SN001_au1.txt"

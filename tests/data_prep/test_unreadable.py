@@ -101,6 +101,14 @@ def test_a_label_file_that_is_a_folder(tree):
     codes.mkdir()
     scan = bp4d_raw.scan(tree)
     assert scan.skipped == ("F001_T2",)
+    assert "F001_T2.csv: is a folder, expected the label file; " in str(scan.problems[0])
+
+
+def test_a_folder_of_frames_that_is_a_file(tree):
+    shutil.rmtree(tree / "2D+3D/F001/T2")
+    (tree / "2D+3D/F001/T2").write_text("")
+    (problem,) = bp4d_raw.scan(tree).problems
+    assert str(problem).endswith("F001/T2: is a file, expected the folder of its frames")
 
 
 def test_labels_of_disfa(tmp_path, forbid):

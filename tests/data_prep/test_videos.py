@@ -112,6 +112,7 @@ def test_label_files_that_all_have_other_names_give_no_data_set(recordings, tmp_
 def test_an_empty_folder_among_the_videos_is_told(recordings, tmp_path):
     shutil.copytree(recordings / "raw", tmp_path / "raw")
     (tmp_path / "raw/carl_1").mkdir()
+    (tmp_path / "raw/dora_1.avi").mkdir()
     # Not meant to be a video.
     (tmp_path / "raw/notes").mkdir()
     (tmp_path / "raw/notes/read.me").write_text("")
@@ -119,8 +120,9 @@ def test_an_empty_folder_among_the_videos_is_told(recordings, tmp_path):
     au_set = own_videos.make_set("mine", facs.BP4D, persons)
     scan = own_videos.scan(tmp_path / "raw", None, au_set, persons)
     assert [video.name for video in scan.videos] == ["anna_1", "anna_2", "bert_1"]
-    (problem,) = scan.problems
+    (problem, other) = scan.problems
     assert str(problem).startswith(f"carl_1: {tmp_path}/raw/carl_1: the folder is empty, expected pictures")
+    assert str(other).startswith(f"dora_1.avi: {tmp_path}/raw/dora_1.avi: is a folder, expected a video file")
 
 
 def test_help_needs_nothing_else(capsys):
