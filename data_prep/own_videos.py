@@ -235,6 +235,7 @@ def _read(
     name: str, subject: str, path: Path, table: Path | None, au_set: AUSet, *, unlabelled_ok: bool
 ) -> RawVideo | list[VideoProblem]:
     problems: list[VideoProblem] = []
+    notes: list[str] = []
     source: FrameSource
     fps = au_set.fps
     if path.is_dir():
@@ -251,9 +252,14 @@ def _read(
         if length.damage or not length.found:
             damage = f"is damaged: {length.damage}" if length.damage else "holds no frame that can be shown"
             return [VideoProblem(name, path, f"{damage}. {video_file.MEND}, or take it out of the folder")]
+        if length.found < length.announced:
+            # No mistake: headers may estimate, and count frames that are not shown.
+            notes.append(
+                f"{path.name} announces {length.announced} frames, but only {length.found} come; "
+                "see that it was not cut off"
+            )
         fps = length.fps or fps
         available = np.arange(1, length.found + 1, dtype=np.int32)
-    notes: list[str] = []
     if table is not None and table.exists():
         listed = _labels(name, table, au_set, problems, notes, unlabelled_ok=unlabelled_ok)
         numbers, labels = listed.frame_numbers, listed.labels

@@ -332,6 +332,21 @@ def test_a_video_is_not_decoded_for_its_length(tmp_path, monkeypatch, name, code
     assert scan.videos[0].fps == 25
 
 
+def test_fewer_frames_than_the_header_announces_are_told(tmp_path):
+    path = write_video(tmp_path / "x.avi", "mjpeg")
+    persons = own_videos.read_persons(tmp_path, None)
+    au_set = own_videos.make_set("mine", facs.BP4D, persons)
+    assert own_videos.scan(tmp_path, None, au_set, persons).videos[0].notes == ()
+    content = bytearray(path.read_bytes())
+    # The length of the stream in its header.
+    place = content.index(b"strh") + 8 + 32
+    content[place : place + 4] = (27).to_bytes(4, "little")
+    path.write_bytes(content)
+    (video,) = own_videos.scan(tmp_path, None, au_set, persons).videos
+    assert video.num_frames == 24
+    assert video.notes == ("x.avi announces 27 frames, but only 24 come; see that it was not cut off",)
+
+
 def test_frames_before_an_edit_list_are_not_counted(tmp_path):
     path = write_video(tmp_path / "x.mp4", "libx264", bf="2")
     begin_later(path, 5)
