@@ -66,7 +66,9 @@ def videos(lists: ReferenceLists, images_dir: str | Path) -> Scan:
 
 def _image_root(au_set: facs.AUSet, images_dir: Path, listed: Mapping[str, ListedVideo]) -> Path:
     if not images_dir.is_dir():
-        raise FileNotFoundError(f"{images_dir} is not a folder; expected the folder of the aligned images")
+        raise FileNotFoundError(
+            f"{raw_folders.not_a_folder(images_dir)}; expected the folder of the aligned images"
+        )
     folders = {Path(video.images[0]).parent for video in listed.values()}
     for root in (images_dir, images_dir / IMAGE_FOLDERS[au_set.name]):
         if any((root / folder).is_dir() for folder in folders):
@@ -86,7 +88,9 @@ def _read(au_set: facs.AUSet, listed: ListedVideo, root: Path) -> RawVideo | lis
     except ValueError as error:
         return [VideoProblem(video.name, folder, str(error))]
     if not folder.is_dir():
-        return [VideoProblem(video.name, folder, "the folder of its images is missing")]
+        return [
+            VideoProblem(video.name, folder, raw_folders.missing_folder(folder, "the folder of its images"))
+        ]
     unreadable: dict[Path, str] = {}
     by_name = {path.name: path for path in raw_folders.files(folder, unreadable)}
     if unreadable:

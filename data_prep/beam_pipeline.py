@@ -16,7 +16,7 @@ from typing import Any
 
 from data_prep import archives
 from data_prep.archives import Job, Outcome
-from data_prep.pool import GetDetector
+from data_prep.pool import GetDetector, Judge, as_it_is
 from data_prep.raw import RawVideo, VideoProblem
 from mdhr_jax.data import temporaries
 from mdhr_jax.progress import announce
@@ -29,6 +29,7 @@ def make_all(
     flags: Sequence[str],
     *,
     strict: bool = False,
+    judge: Judge = as_it_is,
 ) -> list[Outcome]:
     """Makes the archives that are not there yet.
 
@@ -38,6 +39,7 @@ def make_all(
         get_detector: called in the process that works on a video.
         flags: of the pipeline: runner, number of workers.
         strict: a video that cannot be used fails the pipeline.
+        judge: called for every video in the process that works on it.
 
     Returns:
         What became of each video, in their order.
@@ -52,7 +54,7 @@ def make_all(
     except ImportError as error:
         raise ImportError(f"--beam needs Apache Beam ({error}): pip install mdhr_jax[beam]") from error
     announce(f"aligning {len(videos)} videos of {job.au_set.title} with Apache Beam")
-    make = functools.partial(_make, job, get_detector, strict)
+    make = functools.partial(_make, job, get_detector, strict, judge)
     # Beside the archives, which all workers can reach.
     results = temporaries.beside(job.out / "beam")
     results.mkdir()
@@ -76,8 +78,8 @@ def make_all(
     return [outcomes[video.name] for video in videos]
 
 
-def _make(job: Job, get_detector: GetDetector, strict: bool, video: RawVideo) -> str:
-    outcome = archives.make(job, video, functools.partial(get_detector, video))
+def _make(job: Job, get_detector: GetDetector, strict: bool, judge: Judge, video: RawVideo) -> str:
+    outcome = judge(job, video, archives.make(job, video, functools.partial(get_detector, video)))
     if strict and outcome.problem is not None:
         raise ValueError(f"stopped (--strict): {outcome.problem}")
     problem = outcome.problem

@@ -86,10 +86,13 @@ def _read(
     except ValueError as error:
         return [VideoProblem(name, folder or label_file or expected[0], str(error))]
     if folder is None:
-        text = "the folder of its frames is missing"
+        text = raw_folders.missing_folder(expected[0], "the folder of its frames")
         return [VideoProblem(name, expected[0], text)]
     if label_file is None:
-        text = f"the label file is missing; the frames in {folder} cannot be used without it"
+        text = (
+            raw_folders.missing_file(expected[1], "the label file")
+            + f"; the frames in {folder} cannot be used without it"
+        )
         return [VideoProblem(name, expected[1], text)]
     problems: list[VideoProblem] = []
     frames = _frame_files(name, folder, problems)

@@ -12,6 +12,7 @@ Exit codes: `COMPLETE`, `LEFT_OUT`, `NOTHING_WRITTEN`, `INTERRUPTED`.
 """
 
 import argparse
+import dataclasses
 import functools
 import os
 import re
@@ -20,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep import aligned_images, manifest, plan, pool, raw, reference_lists, start
+from data_prep import aligned_images, bystanders, manifest, plan, pool, raw, reference_lists, start
 from data_prep.archives import Job, Outcome
 from data_prep.raw import RawVideo, Scan
 from mdhr_jax import facs
@@ -85,6 +86,13 @@ def parser(name: str, title: str, *, published: bool = True) -> argparse.Argumen
     )
     made.add_argument("--beam", metavar="FLAGS", help="align as an Apache Beam pipeline with these flags")
     made.add_argument("--strict", action="store_true", help="stop at the first video that cannot be used")
+    made.add_argument(
+        "--other-faces-ok",
+        action="store_true",
+        help="use videos in which other faces are in view too: the subject is the largest when nobody is "
+        f"followed. By default a video with them in more than {100 * bystanders.MOST_SHARE:g}%% of its "
+        "frames, or where the subject is chosen, is left out, and any with --strict",
+    )
     made.add_argument(
         "--quality", type=int, default=aligned.JPEG_QUALITY, help="of the JPEG frames, 95 to 100"
     )
@@ -179,14 +187,7 @@ def _check_writable(option: str, folder: Path) -> None:
 def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> int:
     _check_folders(au_set, chosen)
     if chosen.raw is None and chosen.lists is None:
-        planned = plan.read(chosen.aligned)
-        if planned is None:
-            tree, planned = aligned.read_tree(au_set, chosen.aligned), plan.Plan()
-            plan.check_unplanned(tree)
-        else:
-            planned.check_complete(chosen.aligned)
-            _name_strays(planned, chosen.aligned)
-            tree = aligned.read_tree(au_set, chosen.aligned, planned.aligned(chosen.aligned))
+        tree, planned = _of_archives(au_set, chosen)
         _write(au_set, tree, planned, chosen.out)
         return LEFT_OUT if planned.left else COMPLETE
     if chosen.raw is not None:
@@ -227,6 +228,31 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
     return LEFT_OUT if problems else COMPLETE
 
 
+def _of_archives(au_set: facs.AUSet, chosen: argparse.Namespace) -> tuple[AlignedTree, plan.Plan]:
+    """The faces that are cut out already, without the videos that are left out, and why these are."""
+    planned = plan.read(chosen.aligned)
+    if planned is None:
+        tree = aligned.read_tree(au_set, chosen.aligned)
+        plan.check_unplanned(tree)
+        return tree, plan.Plan()
+    planned.check_complete(chosen.aligned)
+    _name_strays(planned, chosen.aligned)
+    problems = bystanders.problems_of(_policy(chosen), chosen.aligned, planned.left)
+    if problems and chosen.strict:
+        raise ValueError(f"stopped (--strict): {raw.listed(problems)}")
+    if problems:
+        announce(f"cannot be used, and is left out:\n  {raw.listed(problems)}")
+    left = {**planned.left, **{problem.video: [str(problem)] for problem in problems}}
+    planned = dataclasses.replace(planned, left=left)
+    return aligned.read_tree(au_set, chosen.aligned, planned.aligned(chosen.aligned)), planned
+
+
+def _policy(chosen: argparse.Namespace) -> bystanders.Policy:
+    if chosen.other_faces_ok:
+        return "follow"
+    return "refuse" if chosen.strict else "judge"
+
+
 def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:
     videos = list(scan.videos)
     # Own videos are shared out before they are looked at.
@@ -234,11 +260,15 @@ def _align(job: Job, scan: Scan, chosen: argparse.Namespace) -> list[Outcome]:
         number, count = chosen.shard
         videos = videos[number - 1 :: count]
     get_detector = functools.partial(_detector, job)
+    judge = functools.partial(bystanders.judged, _policy(chosen))
     if chosen.beam is not None:
         from data_prep import beam_pipeline
 
-        return beam_pipeline.make_all(job, videos, get_detector, chosen.beam.split(), strict=chosen.strict)
-    return pool.make_all(job, videos, get_detector, chosen.workers or usable_cpus(), strict=chosen.strict)
+        return beam_pipeline.make_all(
+            job, videos, get_detector, chosen.beam.split(), strict=chosen.strict, judge=judge
+        )
+    workers = chosen.workers or usable_cpus()
+    return pool.make_all(job, videos, get_detector, workers, strict=chosen.strict, judge=judge)
 
 
 def _detector(job: Job, video: RawVideo) -> Detector:

@@ -27,7 +27,7 @@ CAMERAS: tuple[Camera, ...] = ("left", "right")
 PRESENT_FROM = 2
 """Intensity from which an AU counts as present in the published lists."""
 
-MOST_APART = 5
+MOST_APART = 1
 """Frames that a video may have more or less than its labels; more is a mistake."""
 
 _INNER_FOLDERS = ("videos_leftcamera", "video_leftcamera", "videos_rightcamera", "video_rightcamera")
@@ -89,6 +89,10 @@ def scan(
             if other != file:
                 text = f"there is another video of this subject: {other}"
                 problems.append(VideoProblem(match[1].upper(), file, text))
+    # Told as what it is where there is no file of that name.
+    for folder in raw_folders.subfolders(video_folder):
+        if match := file_name.fullmatch(folder.name):
+            files.setdefault(match[1].upper(), folder)
     label_folders = {f.name.upper(): f for f in raw_folders.subfolders(label_folder) if _is_subject(f)}
     names = sorted(files.keys() | label_folders.keys())
     with Progress(len(names), unit="videos", label=f"reading labels and lengths of {DISFA.title}") as bar:
@@ -136,9 +140,10 @@ def _read(
         return [VideoProblem(name, video, str(error))]
     problems: list[VideoProblem] = []
     if not label_folder.is_dir():
-        problems.append(VideoProblem(name, label_folder, "the folder of its labels is missing"))
+        text = raw_folders.missing_folder(label_folder, "the folder of its labels")
+        problems.append(VideoProblem(name, label_folder, text))
     if not video.is_file():
-        problems.append(VideoProblem(name, video, "the video is missing"))
+        problems.append(VideoProblem(name, video, raw_folders.missing_file(video, "the video")))
     if problems:
         return problems
     tracks = _read_tracks(name, label_folder, problems)
@@ -149,8 +154,8 @@ def _read(
         return problems
     if tracks is None:
         return problems
-    numbers, intensities, label_files = tracks
-    notes = _compare(name, video, measured, numbers, problems)
+    numbers, lines, intensities, label_files = tracks
+    notes = _compare(name, video, measured, label_files[0], numbers, lines, problems)
     if problems:
         return problems
     there = numbers <= measured.found
@@ -165,7 +170,9 @@ def _compare(
     name: str,
     video: Path,
     measured: VideoLength,
+    label_file: Path,
     numbers: Int32[np.ndarray, "F"],
+    lines: Int32[np.ndarray, "F"],
     problems: list[VideoProblem],
 ) -> tuple[str, ...]:
     """Holds the video's length against its labels; returns notes."""
@@ -176,8 +183,13 @@ def _compare(
         text = f"the video is damaged: {measured.damage}; {counts}. Copy it anew from the distribution"
         problems.append(VideoProblem(name, video, text))
     elif abs(found - labelled) > MOST_APART or found < numbers[0]:
-        text = f"{counts}, but the labels go up to frame {labelled}; video and labels do not belong together"
-        problems.append(VideoProblem(name, video, text))
+        # The first label without a frame, or the last label; all AUs' files have the same frames.
+        line = int(lines[np.argmax(numbers > found)]) if labelled > found else int(lines[-1])
+        text = (
+            f"the labels of this and the other AUs go up to frame {labelled}, but of {video} {counts}; "
+            "video and labels do not belong together"
+        )
+        problems.append(VideoProblem(name, label_file, text, line=line))
     notes = []
     if announced not in (0, found):
         notes.append(counts)
@@ -193,16 +205,20 @@ def _compare(
 
 @dataclasses.dataclass(frozen=True)
 class _Track:
-    """One AU's file: frame numbers and intensities in ascending order of the former."""
+    """One AU's file: frame numbers, their lines and intensities in ascending order of the first."""
 
     numbers: Int32[np.ndarray, "F"]
+    lines: Int32[np.ndarray, "F"]
     intensities: Int8[np.ndarray, "F"]
 
 
 def _read_tracks(
     name: str, folder: Path, problems: list[VideoProblem]
-) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"], tuple[Path, ...]] | None:
-    """Numbers, intensities of our AUs, and files; None, and problems, where they cannot be read."""
+) -> tuple[Int32[np.ndarray, "F"], Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"], tuple[Path, ...]] | None:
+    """Numbers and their lines, intensities of our AUs, files; None, and problems, where they cannot be read.
+
+    The lines are those of the first file.
+    """
     before = len(problems)
     files: dict[int, Path] = {}
     unreadable: dict[Path, str] = {}
@@ -219,15 +235,17 @@ def _read_tracks(
     tracks: dict[int, _Track] = {}
     for au in DISFA.aus:
         if au not in files:
-            text = f"the labels of AU{au} are missing"
-            problems.append(VideoProblem(name, folder / f"{name}_au{au}.txt", text))
+            file = folder / f"{name}_au{au}.txt"
+            text = raw_folders.missing_file(file, f"the file of the labels of AU{au}")
+            problems.append(VideoProblem(name, file, text))
         elif (track := _read_track(name, files[au], problems)) is not None:
             tracks[au] = track
     _check_equal(name, {au: files[au] for au in tracks}, tracks, problems)
     if len(problems) > before:
         return None
     columns = [tracks[au].intensities for au in DISFA.aus]
-    return tracks[DISFA.aus[0]].numbers, np.stack(columns, 1), tuple(files[au] for au in DISFA.aus)
+    first = tracks[DISFA.aus[0]]
+    return first.numbers, first.lines, np.stack(columns, 1), tuple(files[au] for au in DISFA.aus)
 
 
 def _check_equal(
@@ -280,7 +298,8 @@ def _read_track(name: str, file: Path, problems: list[VideoProblem]) -> _Track |
         return None
     numbers = np.asarray(list(line_of), np.int32)
     order = np.argsort(numbers)
-    return _Track(numbers[order], np.asarray(intensities, np.int8)[order])
+    lines = np.asarray(list(line_of.values()), np.int32)
+    return _Track(numbers[order], lines[order], np.asarray(intensities, np.int8)[order])
 
 
 def _line_error(content: str, values: tuple[int, int] | None, line_of: dict[int, int]) -> str:

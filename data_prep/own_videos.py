@@ -6,25 +6,26 @@
                                             0, 1; 9, -1 or nothing for unknown
     SUBJECTS.csv                            header ``video,subject,part``; the part may be left out
 
-Without a file of labels all labels of a video are unknown; with one, only frames that it lists are used.
+Without a folder of labels all labels are unknown. With one, every video must have its file there, with a
+column for each AU, unless missing ones are allowed, which are unknown then; only frames that it lists are
+used.
 Without SUBJECTS.csv the subject is what comes before the first underscore of a video's name.
 """
 
 import csv
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int8, Int32
 
 from data_prep import raw_folders
 from data_prep.raw import FrameSource, ImageFiles, RawVideo, Scan, VideoFrames, VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.csv_text import separator_hint
 from mdhr_jax.data import label_csv
-from mdhr_jax.data.label_csv import is_frame_number
+from mdhr_jax.data.label_csv import LabelTable, is_frame_number
 from mdhr_jax.faces import video_file
 from mdhr_jax.faces.video_file import FrameError
 from mdhr_jax.facs import AUSet
@@ -129,6 +130,8 @@ def scan(
     au_set: AUSet,
     persons: Mapping[str, Person],
     share: tuple[int, int] | None = None,
+    *,
+    unlabelled_ok: bool = False,
 ) -> Scan:
     """Reads all labels and the lengths of all videos.
 
@@ -141,22 +144,31 @@ def scan(
         persons: see `read_persons`.
         share: number, from 1, and count of the jobs that share the videos: only every so many-th is looked
             at, by name. By default all are.
+        unlabelled_ok: whether a video may lack its file of labels, and the file a column of an AU. A file
+            that has none of the AUs is a mistake in any case.
 
     Raises:
         FileNotFoundError: a folder is not there.
     """
     if labels is not None and not labels.is_dir():
-        raise FileNotFoundError(f"{labels} is not a folder; expected label files such as {labels / 'x.csv'}")
+        raise FileNotFoundError(
+            f"{raw_folders.not_a_folder(labels)}; expected a folder of label files such as x.csv"
+        )
     found: list[RawVideo] = []
     problems: list[VideoProblem] = []
-    every = _files(videos)
+    no_videos: dict[Path, str] = {}
+    every = _files(videos, no_videos)
     number, count = share or (1, 1)
+    if number == 1:
+        problems += [VideoProblem(folder.name, folder, text) for folder, text in no_videos.items()]
+    if labels is not None and (strangers := _strangers(labels, every)):
+        announce(f"warning: in {labels}, no video has the name of {strangers}; not used")
     names = sorted(every)[number - 1 :: count]
     files = {name: every[name] for name in names}
     with Progress(len(files), unit="videos", label="reading labels and lengths") as bar:
         for name, path in files.items():
             table = None if labels is None else labels / f"{name}.csv"
-            video = _read(name, persons[name].subject, path, table, au_set)
+            video = _read(name, persons[name].subject, path, table, au_set, unlabelled_ok=unlabelled_ok)
             if isinstance(video, RawVideo):
                 found.append(video)
             else:
@@ -166,10 +178,25 @@ def scan(
     return Scan(au_set, tuple(found), tuple(problems), elsewhere=elsewhere)
 
 
-def _files(videos: Path) -> dict[str, Path]:
-    """Video files and folders of pictures by the name of the video."""
+def _strangers(labels: Path, videos: Collection[str]) -> str:
+    """Files of labels that belong to no video, in words; empty if there are none."""
+    names = [
+        path.name
+        for path in raw_folders.files(labels)
+        if path.suffix.lower() == ".csv" and (path.stem not in videos or path.suffix != ".csv")
+    ]
+    more = f" and {len(names) - _MOST_OF_A_KIND} more" if len(names) > _MOST_OF_A_KIND else ""
+    return ", ".join(names[:_MOST_OF_A_KIND]) + more
+
+
+def _files(videos: Path, no_videos: dict[Path, str] | None = None) -> dict[str, Path]:
+    """Video files and folders of pictures by the name of the video.
+
+    `no_videos` receives folders that are not, though meant to be, and why: empty ones, and those named like a
+    video file. Others that hold no pictures are not meant to be videos.
+    """
     if not videos.is_dir():
-        raise FileNotFoundError(f"{videos} is not a folder; expected a folder of videos")
+        raise FileNotFoundError(f"{raw_folders.not_a_folder(videos)}; expected a folder of videos")
     found: dict[str, Path] = {}
     for path in sorted(videos.iterdir()):
         if path.name.startswith("."):
@@ -181,6 +208,12 @@ def _files(videos: Path) -> dict[str, Path]:
             ]
             # What cannot be read is told when it is read.
             if not pictures and not unreadable:
+                if no_videos is not None and path.suffix.lower() in VIDEO_SUFFIXES:
+                    no_videos[path] = "is a folder, expected a video file; put the file in its place"
+                elif no_videos is not None and not any(path.iterdir()):
+                    no_videos[path] = (
+                        "the folder is empty, expected pictures of a video; fill it or take it out"
+                    )
                 continue
             name = path.name
         elif path.suffix.lower() in VIDEO_SUFFIXES:
@@ -199,9 +232,10 @@ def _files(videos: Path) -> dict[str, Path]:
 
 
 def _read(
-    name: str, subject: str, path: Path, table: Path | None, au_set: AUSet
+    name: str, subject: str, path: Path, table: Path | None, au_set: AUSet, *, unlabelled_ok: bool
 ) -> RawVideo | list[VideoProblem]:
     problems: list[VideoProblem] = []
+    notes: list[str] = []
     source: FrameSource
     fps = au_set.fps
     if path.is_dir():
@@ -218,24 +252,38 @@ def _read(
         if length.damage or not length.found:
             damage = f"is damaged: {length.damage}" if length.damage else "holds no frame that can be shown"
             return [VideoProblem(name, path, f"{damage}. {video_file.MEND}, or take it out of the folder")]
+        if length.found < length.announced:
+            # No mistake: headers may estimate, and count frames that are not shown.
+            notes.append(
+                f"{path.name} announces {length.announced} frames, but only {length.found} come; "
+                "see that it was not cut off"
+            )
         fps = length.fps or fps
         available = np.arange(1, length.found + 1, dtype=np.int32)
-    notes: list[str] = []
     if table is not None and table.exists():
-        numbers, labels = _labels(name, table, au_set, problems, notes)
+        listed = _labels(name, table, au_set, problems, notes, unlabelled_ok=unlabelled_ok)
+        numbers, labels = listed.frame_numbers, listed.labels
         beyond = np.setdiff1d(numbers, available)
-        if len(beyond):
+        # Without any picture that has a number, that is what is wrong.
+        if len(beyond) and len(available):
             shown = ", ".join(map(str, beyond[:_MOST_OF_A_KIND].tolist()))
-            text = f"frames {shown} have labels, but {path} has only {len(available)} frames; " + (
-                "delete these rows, or give the video that the labels belong to"
+            shown += f" and {len(beyond) - _MOST_OF_A_KIND} more" if len(beyond) > _MOST_OF_A_KIND else ""
+            which = f"frame {shown} has" if len(beyond) == 1 else f"frames {shown} have"
+            text = (
+                f"{which} labels, but {path} has only {len(available)} frames, the last {available[-1]}; "
+                + ("delete these rows, or give the video that the labels belong to")
             )
-            problems.append(VideoProblem(name, table, text))
+            line = listed.lines[numbers.tolist().index(beyond[0])]
+            problems.append(VideoProblem(name, table, text, line=line))
     else:
         numbers, labels = available, np.full((len(available), au_set.num_aus), facs.UNKNOWN, np.int8)
-        if table is not None:
-            notes.append(f"there is no {table}; all its labels are unknown")
+        if table is not None and unlabelled_ok:
+            notes.append(f"warning: there is no {table}; all its labels are unknown")
+        elif table is not None:
+            text = "the label file is missing; a video without labels must be allowed with --unlabelled-ok"
+            problems.append(VideoProblem(name, table, text))
     if not len(numbers) and not problems:
-        text = "there are no frames to use; list frames, or delete the file to use all without labels"
+        text = "there are no frames to use; expected a row for each frame that has labels"
         problems.append(VideoProblem(name, table or path, text))
     if problems:
         return problems[:_MOST_OF_A_KIND]
@@ -267,15 +315,28 @@ def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int
 
 
 def _labels(
-    name: str, table: Path, au_set: AUSet, problems: list[VideoProblem], notes: list[str]
-) -> tuple[Int32[np.ndarray, "F"], Int8[np.ndarray, "F N"]]:
+    name: str,
+    table: Path,
+    au_set: AUSet,
+    problems: list[VideoProblem],
+    notes: list[str],
+    *,
+    unlabelled_ok: bool,
+) -> LabelTable:
     try:
         content = table.read_bytes()
     except OSError as error:
         problems.append(VideoProblem(name, table, raw_folders.unreadable_text(error)))
-        return np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8)
+        return LabelTable(np.zeros(0, np.int32), np.zeros((0, au_set.num_aus), np.int8))
     found = label_csv.read(content, au_set, complete=False)
     problems += [VideoProblem(name, table, text, line=line) for line, text in found.problems]
-    if found.absent and not problems:
-        notes.append(f"{table.name} has no {', '.join(found.absent)}; unknown")
-    return found.frame_numbers, found.labels
+    missing = ", ".join(found.absent)
+    if len(found.absent) == au_set.num_aus:
+        text = f"has no column of any AU; expected some of {missing}"
+        problems.append(VideoProblem(name, table, text, line=1))
+    elif found.absent and not unlabelled_ok:
+        text = f"has no column of {missing}; AUs without labels must be allowed with --unlabelled-ok"
+        problems.append(VideoProblem(name, table, text, line=1))
+    elif found.absent:
+        notes.append(f"warning: {table.name} has no column of {missing}; unknown")
+    return found

@@ -19,6 +19,16 @@ from mdhr_jax.progress import Progress
 GetDetector = Callable[[RawVideo], Detector]
 """Gives the detector for a video; a module-level function, or a partial of one."""
 
+Judge = Callable[[Job, RawVideo, Outcome], Outcome]
+"""Has the last word on what became of a video, see `data_prep.bystanders.judged`; likewise."""
+
+
+def as_it_is(job: Job, video: RawVideo, outcome: Outcome) -> Outcome:
+    """A judge who agrees with all."""
+    del job, video
+    return outcome
+
+
 _POLL_SECONDS = 0.5
 
 
@@ -29,6 +39,7 @@ def make_all(
     workers: int,
     *,
     strict: bool = False,
+    judge: Judge = as_it_is,
 ) -> list[Outcome]:
     """Makes the archives that are not there yet, with progress.
 
@@ -38,6 +49,7 @@ def make_all(
         get_detector: called in the process that works on a video.
         workers: processes; 1 works in this one.
         strict: stop at the first video that cannot be used.
+        judge: called in this process for every video whose archive is there.
 
     Returns:
         What became of each video, in their order.
@@ -50,12 +62,13 @@ def make_all(
     if workers < 1:
         raise ValueError(f"workers must be at least 1, found {workers}")
     outcomes: dict[str, Outcome] = {}
+    named = {video.name: video for video in videos}
     with Progress(
         sum(video.num_frames for video in videos), unit="frames", label=f"aligning {job.au_set.title}"
     ) as bar:
         run = _in_processes if workers > 1 and len(videos) > 1 else _here
-        for outcome in run(job, videos, get_detector, workers, bar):
-            outcomes[outcome.video] = outcome
+        for made in run(job, videos, get_detector, workers, bar):
+            outcomes[made.video] = outcome = judge(job, named[made.video], made)
             if strict and outcome.problem is not None:
                 raise ValueError(f"stopped (--strict): {outcome.problem}")
     return [outcomes[video.name] for video in videos]

@@ -24,7 +24,7 @@ def entry(raw: str | Path, inner: Collection[str]) -> Path:
     """
     root = Path(raw).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; expected the folder of the raw distribution")
+        raise FileNotFoundError(f"{not_a_folder(root)}; expected the folder of the raw distribution")
     if not any(root.iterdir()):
         raise ValueError(f"{root} is empty; expected the folder of the raw distribution")
     absolute = root.absolute()
@@ -74,6 +74,21 @@ def subfolders(folder: Path, unreadable: dict[Path, str] | None = None) -> list[
 def files(folder: Path, unreadable: dict[Path, str] | None = None) -> list[Path]:
     """Its files by name, without hidden ones; see `subfolders`."""
     return _entries(folder, unreadable, folders=False)
+
+
+def not_a_folder(path: Path) -> str:
+    """What is said of a path where a folder must be and is not, with the path."""
+    return f"{path} is not a folder" + (" but a file" if path.exists() else ": there is nothing of that name")
+
+
+def missing_folder(path: Path, what: str) -> str:
+    """What is said, after the path, where a folder must be and is not; `what` says which."""
+    return f"is a file, expected {what}" if path.exists() else f"{what} is missing"
+
+
+def missing_file(path: Path, what: str) -> str:
+    """What is said, after the path, where a file must be and is not; `what` says which."""
+    return f"is a folder, expected {what}" if path.is_dir() else f"{what} is missing"
 
 
 def unreadable_text(error: OSError) -> str:

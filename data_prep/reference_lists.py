@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int
 
-from data_prep import list_files
+from data_prep import list_files, raw_folders
 from data_prep.raw import VideoProblem
 from mdhr_jax import facs
 from mdhr_jax.data.records import Video
@@ -169,7 +169,7 @@ def _list_files(folder: Path) -> Iterator[tuple[Path, re.Match[str]]]:
 def _find(root: Path, problems: list[VideoProblem]) -> tuple[facs.AUSet, dict[tuple[int, str, str], Path]]:
     """The data set, and its files by fold, side and kind."""
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; expected the folder of the reference's lists")
+        raise FileNotFoundError(f"{raw_folders.not_a_folder(root)}; expected the folder of the lists")
     sets: dict[str, dict[tuple[int, str, str], Path]] = {}
     for path, match in _list_files(root):
         kind = match["kind"].lower().removeprefix("img_")
@@ -205,7 +205,7 @@ def _read_half(
     path_file, label_file, region_file = paths["path"], paths["label"], paths["sub_label"]
     if path_file is None or label_file is None:
         name = f"{au_set.title}_{side}_{'img_path' if path_file is None else 'label'}_fold{fold}.txt"
-        problems.append(VideoProblem("", root / name, "the list is missing"))
+        problems.append(VideoProblem("", root / name, raw_folders.missing_file(root / name, "the list")))
         return None
     before = len(problems)
     images = list_files.read_images(au_set, path_file, problems)

@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command.main(
         au_set,
         made,
-        lambda args: own_videos.scan(args.raw, args.labels, au_set, persons, args.shard),
+        lambda args: own_videos.scan(
+            args.raw, args.labels, au_set, persons, args.shard, unlabelled_ok=args.unlabelled_ok
+        ),
         arguments,
     )
 
@@ -44,6 +46,12 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose AUs and facial regions (default bp4d)",
     )
     parser.add_argument("--labels", type=Path, help="folder with <video>.csv (frame,AU1,...)")
+    parser.add_argument(
+        "--unlabelled-ok",
+        action="store_true",
+        help="with --labels: a video without its file, and an AU without a column, have unknown labels; "
+        "by default such a video is left out",
+    )
     parser.add_argument("--subjects", type=Path, help="CSV file: video,subject[,part]")
 
 

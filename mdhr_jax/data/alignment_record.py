@@ -41,7 +41,7 @@ class AlignmentRecord:
             from the next `TRACKS_A_RUN` on after each jump of the frame numbers; -1 where there is no crop or
             the face was not looked for.
         confidence: of the detector; NaN where it did not look or found nothing.
-        other_faces: how many other faces were in the frame.
+        other_faces: how many other faces were in the frame, see `mdhr_jax.faces.aligner.AlignedFrame`.
         points: measured places of `POINTS` in the recording's frame, pixels; NaN where not measured.
         matrices: from the frame's to the crop's coordinates, pixels; NaN where there is no crop.
         provenance: see `PROVENANCE_FILE`.

@@ -29,6 +29,7 @@ class LabelTable:
     Attributes:
         frame_numbers: ascending.
         labels: of these frames; 0, 1, or -1 where unknown.
+        lines: of these frames in the file, from 1.
         absent: names of the AUs without a column, all of whose labels are unknown.
         problems: what is wrong, with the line, from 1, where there is one. While there are any, the numbers
             and labels are not all that the file holds.
@@ -36,6 +37,7 @@ class LabelTable:
 
     frame_numbers: Int32[np.ndarray, "F"]
     labels: Int8[np.ndarray, "F N"]
+    lines: tuple[int, ...] = ()
     absent: tuple[str, ...] = ()
     problems: tuple[tuple[int | None, str], ...] = ()
 
@@ -63,6 +65,7 @@ def read(content: bytes, au_set: facs.AUSet, *, complete: bool) -> LabelTable:
     values = _VALUES if complete else _VALUES | {"": facs.UNKNOWN}
     problems: list[tuple[int | None, str]] = []
     labels: dict[int, list[int]] = {}
+    line_of: dict[int, int] = {}
     for line, row in enumerate(rows[1:], start=2):
         if not any(row):
             continue
@@ -80,11 +83,13 @@ def read(content: bytes, au_set: facs.AUSet, *, complete: bool) -> LabelTable:
             problems.append((line, f"label {bad[0]!r}, expected 0, 1, or 9 or -1 for unknown"))
         else:
             labels[int(row[place])] = [values[cell] for cell in cells]
+            line_of[int(row[place])] = line
     numbers = sorted(labels)
     if not numbers:
-        return LabelTable(*nothing, absent, tuple(problems))
+        return LabelTable(*nothing, absent=absent, problems=tuple(problems))
     found = np.asarray([labels[number] for number in numbers], np.int8)
-    return LabelTable(np.asarray(numbers, np.int32), found, absent, tuple(problems))
+    lines = tuple(line_of[number] for number in numbers)
+    return LabelTable(np.asarray(numbers, np.int32), found, lines, absent, tuple(problems))
 
 
 def is_frame_number(text: str) -> bool:

@@ -19,6 +19,10 @@ from mdhr_jax.faces.tracking import Tracker
 DETECTED, TRACKED, INTERPOLATED, NO_FACE = "detected", "tracked", "interpolated", "no face"
 STATUSES = (DETECTED, TRACKED, INTERPOLATED, NO_FACE)
 
+COMPARABLE = 0.4
+"""Another face counts from this size on, in sides of the subject's: smaller ones are people in the
+background, pictures on a wall and mistakes of the detector, and never become the subject beside it."""
+
 _SURE = 0.95
 """A followed face less sure than this is searched for at once."""
 
@@ -38,7 +42,8 @@ class AlignedFrame:
         matrix: from the frame to the crop, see `mdhr_jax.faces.alignment.Matrix`; None without a crop.
         status: one of `STATUSES`.
         confidence: of the detector; NaN where the face was not measured.
-        other_faces: how many other faces were in the frame.
+        other_faces: how many other faces of a comparable size were in the frame, see `COMPARABLE`; all faces
+            where the subject's is lost.
         track: number of the subject's track; -1 where no face was measured or interpolated.
     """
 
@@ -108,9 +113,11 @@ class VideoAligner:
         found, searched = self._find(index, frame)
         subject = self._tracker.subject
         face = found.get(subject) if subject is not None else None
-        others = len(found) - (face is not None)
         if face is None or subject is None:
-            return _Seen(index, frame, None, -1, NO_FACE, others)
+            return _Seen(index, frame, None, -1, NO_FACE, len(found))
+        others = sum(
+            number != subject and other.side >= COMPARABLE * face.side for number, other in found.items()
+        )
         return _Seen(index, frame, face, subject, DETECTED if searched else TRACKED, others)
 
     def _find(self, index: int, frame: Frame) -> tuple[dict[int, Face], bool]:

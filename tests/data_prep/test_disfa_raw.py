@@ -32,15 +32,26 @@ def labels_of(tree, au=1, name="SN001"):
     return tree / f"ActionUnit_Labels/{name}/{name}_au{au}.txt"
 
 
+def in_its_place(path, name=None):
+    """A folder in place of a file, or the other way round, perhaps of another name."""
+    to = path.with_name(name or path.name)
+    if path.is_dir():
+        shutil.rmtree(path)
+        to.write_text("")
+    else:
+        path.unlink()
+        to.mkdir()
+
+
 def change_lines(file, change):
     lines = file.read_text().splitlines()
     change(lines)
     file.write_text("\n".join(lines))
 
 
-def change_all(tree, change):
+def change_all(tree, change, name="SN001"):
     for au in raw_trees.DISFA_AUS:
-        change_lines(labels_of(tree, au), change)
+        change_lines(labels_of(tree, au, name), change)
 
 
 def numbers_read(video):
@@ -126,29 +137,37 @@ def test_videos_can_be_sent_to_other_processes(tree):
     assert numbers_read(video) == list(range(1, 13))
 
 
-@pytest.mark.parametrize("more", [1, 5])
-def test_a_video_longer_than_its_labels_is_cut_at_the_end_and_told(tmp_path, more):
-    written = DisfaVideo("SN010", 10 + more, num_labels=10)
+def test_a_video_longer_than_its_labels_is_cut_at_the_end_and_told(tmp_path):
+    written = DisfaVideo("SN010", 11, num_labels=10)
     (video,) = disfa_raw.scan(raw_trees.write_disfa(tmp_path, [written])).videos
     assert numbers_read(video) == list(range(1, 11))
     np.testing.assert_array_equal(video.labels, written.labels())
-    assert video.notes == (f"the video has {10 + more} frames, the labels 10: the last frames are left out",)
+    assert video.notes == ("the video has 11 frames, the labels 10: the last frames are left out",)
 
 
-@pytest.mark.parametrize("less", [1, 5])
-def test_labels_longer_than_their_video_are_cut_at_the_end_and_told(tmp_path, less):
-    written = DisfaVideo("SN010", 10, num_labels=10 + less)
+def test_labels_longer_than_their_video_are_cut_at_the_end_and_told(tmp_path):
+    written = DisfaVideo("SN010", 10, num_labels=11)
     (video,) = disfa_raw.scan(raw_trees.write_disfa(tmp_path, [written])).videos
     assert numbers_read(video) == list(range(1, 11))
     np.testing.assert_array_equal(video.labels, written.labels()[:10])
-    assert video.notes == (f"the video has 10 frames, the labels {10 + less}: the last labels are left out",)
+    assert video.notes == ("the video has 10 frames, the labels 11: the last labels are left out",)
 
 
-@pytest.mark.parametrize("labels", [4, 16])
-def test_videos_and_labels_far_apart_do_not_belong_together(tmp_path, labels):
-    scan = disfa_raw.scan(raw_trees.write_disfa(tmp_path, [DisfaVideo("SN010", 10, num_labels=labels)]))
+@pytest.mark.parametrize(("labels", "line"), [(4, 4), (8, 8), (12, 11), (13, 11)])
+def test_videos_and_labels_more_than_a_frame_apart_do_not_belong_together(tmp_path, labels, line):
+    tree = raw_trees.write_disfa(tmp_path, [DisfaVideo("SN010", 10, num_labels=labels)])
+    scan = disfa_raw.scan(tree)
     assert not scan.videos
-    assert f"10 frames could be read, but the labels go up to frame {labels}" in str(scan.problems[0])
+    (problem,) = scan.problems
+    where = f"SN010: {labels_of(tree, 1, 'SN010')}, line {line}: "
+    assert str(problem).startswith(
+        f"{where}the labels of this and the other AUs go up to frame {labels}, but "
+    )
+    assert "SN010_comp.avi 10 frames could be read; video and labels do not" in str(problem)
+    # In another order the line is that of the label all the same.
+    change_all(tree, lambda lines: lines.reverse(), "SN010")
+    (problem,) = disfa_raw.scan(tree).problems
+    assert problem.line == labels + 1 - line
 
 
 @pytest.mark.parametrize("decoding", [False, True])
@@ -195,7 +214,22 @@ SPOILT = {
         lambda t: shutil.rmtree(labels_of(t).parent),
         r"Labels/SN001: the folder of its labels is missing",
     ),
-    "no AU file": (lambda t: labels_of(t, 25).unlink(), r"SN001_au25.txt: the labels of AU25 are missing"),
+    "no AU file": (
+        lambda t: labels_of(t, 25).unlink(),
+        r"au25.txt: the file of the labels of AU25 is missing",
+    ),
+    "an AU file that is a folder": (
+        lambda t: in_its_place(labels_of(t, 25)),
+        r"SN001_au25.txt: is a folder, expected the file of the labels of AU25",
+    ),
+    "an AVI that is a folder": (
+        lambda t: in_its_place(video_of(t), "LeftVideoSN001_Comp.avi"),
+        r"LeftVideoSN001_Comp.avi: is a folder, expected the video",
+    ),
+    "labels in a file": (
+        lambda t: in_its_place(labels_of(t).parent),
+        r"Labels/SN001: is a file, expected the folder of its labels",
+    ),
     "AU file of another subject": (
         lambda t: shutil.copy(labels_of(t, 1, "SN002"), labels_of(t).with_name("SN002_au1.txt")),
         r"SN002_au1.txt: labels of SN002 in the folder of SN001",
@@ -313,8 +347,10 @@ def test_without_pyav_the_extra_is_named(tree, monkeypatch):
 
 
 def test_folders_that_hold_no_disfa_are_refused(tree, tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not a folder"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder: there is nothing of that"):
         disfa_raw.scan(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"avi is not a folder but a file; expected the folder"):
+        disfa_raw.scan(video_of(tree))
     shutil.rmtree(tree / "ActionUnit_Labels")
     with pytest.raises(
         FileNotFoundError, match=r"holds no labels such as ActionUnit_Labels/SN001/SN001_au1.txt"

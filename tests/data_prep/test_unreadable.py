@@ -101,6 +101,14 @@ def test_a_label_file_that_is_a_folder(tree):
     codes.mkdir()
     scan = bp4d_raw.scan(tree)
     assert scan.skipped == ("F001_T2",)
+    assert "F001_T2.csv: is a folder, expected the label file; " in str(scan.problems[0])
+
+
+def test_a_folder_of_frames_that_is_a_file(tree):
+    shutil.rmtree(tree / "2D+3D/F001/T2")
+    (tree / "2D+3D/F001/T2").write_text("")
+    (problem,) = bp4d_raw.scan(tree).problems
+    assert str(problem).endswith("F001/T2: is a file, expected the folder of its frames")
 
 
 def test_labels_of_disfa(tmp_path, forbid):
@@ -120,7 +128,11 @@ def test_ones_own_pictures_and_labels(tmp_path, forbid):
     forbid(tmp_path / "raw/anna")
     persons = own_videos.read_persons(tmp_path / "raw", None)
     scan = own_videos.scan(
-        tmp_path / "raw", tmp_path / "labels", own_videos.make_set("mine", facs.BP4D, persons), persons
+        tmp_path / "raw",
+        tmp_path / "labels",
+        own_videos.make_set("mine", facs.BP4D, persons),
+        persons,
+        unlabelled_ok=True,
     )
     assert [video.name for video in scan.videos] == ["carl"]
     assert next(problem.file for problem in scan.problems if problem.video == "anna") == tmp_path / "raw/anna"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep import archives, inspect, own_videos, raw, videos
+from data_prep import archives, bystanders, inspect, own_videos, raw, videos
 from mdhr_jax import facs
 from mdhr_jax.data import layout, own_sets, records
 from mdhr_jax.faces import video_file
@@ -49,10 +49,10 @@ def run(root, out, *more):
 
 def test_labels_subjects_and_an_au_set_of_ones_own(recordings, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
-    assert run(recordings, tmp_path) == 0
+    assert run(recordings, tmp_path, "--unlabelled-ok") == 0
     told = capfd.readouterr().err
-    assert "anna_2: there is no " in told
-    assert "anna_1: anna_1.csv has no AU2, AU4" in told
+    assert "anna_2: warning: there is no " in told
+    assert "anna_1: warning: anna_1.csv has no column of AU2, AU4" in told
     own_sets.register(tmp_path, "mine")
     au_set = facs.get("mine")
     assert au_set.parts == (("anna",), ("bert",), ())
@@ -70,6 +70,59 @@ def test_labels_subjects_and_an_au_set_of_ones_own(recordings, tmp_path, capfd, 
     assert by_name["bert_1"].labels[:, columns[1]].tolist() == [1, -1, -1]
     assert inspect.main([str(tmp_path)]) == 0
     assert layout.read_metadata(tmp_path / "mine/1.0.0")["au_set"] == "mine"
+
+
+def label_all(folder, names, aus=facs.BP4D.aus):
+    """Labels with a column for each AU, of frames 3 and 4."""
+    folder.mkdir()
+    header = ",".join(["frame", *(f"AU{au}" for au in aus)])
+    rows = [f"{number}" + ",1" * len(aus) for number in (3, 4)]
+    for name in names:
+        (folder / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_labels_that_are_missing_are_not_taken_for_unknown(recordings, tmp_path, capfd, monkeypatch, strict):
+    monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
+    label_all(tmp_path / "labels", ["anna_1", "anna_02"])
+    label_all(tmp_path / "some", ["bert_1"], [au for au in facs.BP4D.aus if au != 12])
+    shutil.move(tmp_path / "some/bert_1.csv", tmp_path / "labels")
+    arguments = ["--raw", recordings / "raw", "--labels", tmp_path / "labels"]
+    arguments += ["--detections", recordings / "found", "--out", tmp_path]
+    more = ["--strict"] if strict else []
+    assert videos.main([*map(str, arguments), "--name", "mine", *more]) == (2 if strict else 1)
+    told = capfd.readouterr().err
+    assert f"anna_2: {tmp_path}/labels/anna_2.csv: the label file is missing; " in told
+    assert "bert_1.csv, line 1: has no column of AU12; " in told
+    assert "no video has the name of anna_02.csv; not used" in told
+    assert (tmp_path / "mine").exists() != strict
+    if not strict:
+        assert json.loads((tmp_path / "mine/1.0.0/manifest.json").read_text())["videos"].keys() == {"anna_1"}
+
+
+def test_label_files_that_all_have_other_names_give_no_data_set(recordings, tmp_path, capfd):
+    label_all(tmp_path / "labels", ["clip1", "clip2", "clip3", "clip4", "clip5", "clip6"])
+    arguments = ["--raw", recordings / "raw", "--labels", tmp_path / "labels"]
+    arguments += ["--detections", recordings / "found", "--out", tmp_path / "out"]
+    assert videos.main([*map(str, arguments), "--name", "mine"]) == 2
+    assert "clip4.csv, clip5.csv and 1 more; not used" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_among_the_videos_is_told(recordings, tmp_path):
+    shutil.copytree(recordings / "raw", tmp_path / "raw")
+    (tmp_path / "raw/carl_1").mkdir()
+    (tmp_path / "raw/dora_1.avi").mkdir()
+    # Not meant to be a video.
+    (tmp_path / "raw/notes").mkdir()
+    (tmp_path / "raw/notes/read.me").write_text("")
+    persons = own_videos.read_persons(tmp_path / "raw", None)
+    au_set = own_videos.make_set("mine", facs.BP4D, persons)
+    scan = own_videos.scan(tmp_path / "raw", None, au_set, persons)
+    assert [video.name for video in scan.videos] == ["anna_1", "anna_2", "bert_1"]
+    (problem, other) = scan.problems
+    assert str(problem).startswith(f"carl_1: {tmp_path}/raw/carl_1: the folder is empty, expected pictures")
+    assert str(other).startswith(f"dora_1.avi: {tmp_path}/raw/dora_1.avi: is a folder, expected a video file")
 
 
 def test_help_needs_nothing_else(capsys):
@@ -174,12 +227,17 @@ WRONG_LABELS = {
         "frame,AU1,AU01_c\n1,1,1\n",
         "the columns AU1 and AU01_c are both AU1; leave one",
     ),
+    "no AU": ("frame,smile\n1,1\n", "csv, line 1: has no column of any AU; expected some of AU1, AU2"),
     "strange label": ("frame,AU1\n1,2\n", "line 2: label '2', expected 0, 1, or 9 or -1"),
     "beyond the video": (
         "frame,AU1\n9,1\n10,1\n",
-        "10 have labels, but .* has only 9 frames; delete these",
+        "csv, line 3: frame 10 has labels, but .* has only 9 frames, the last 9; delete these",
     ),
-    "nothing": ("frame,AU1\n", "there are no frames to use; list frames, or delete the file"),
+    "far beyond the video": (
+        "frame,AU1\n17,1\n9,1\n" + "".join(f"{n},1\n" for n in range(16, 9, -1)),
+        "csv, line 10: frames 10, 11, 12, 13, 14 and 3 more have labels, but .* has only 9 frames",
+    ),
+    "nothing": ("frame,AU1\n", "there are no frames to use; expected a row for each"),
 }
 
 
@@ -190,7 +248,7 @@ def test_labels_that_do_not_fit(recordings, tmp_path, case):
     (tmp_path / "labels/anna_2.csv").write_text(text)
     persons = own_videos.read_persons(recordings / "raw", None)
     au_set = own_videos.make_set("mine", facs.BP4D, persons)
-    scan = own_videos.scan(recordings / "raw", tmp_path / "labels", au_set, persons)
+    scan = own_videos.scan(recordings / "raw", tmp_path / "labels", au_set, persons, unlabelled_ok=True)
     assert [video.name for video in scan.videos] == ["anna_1", "bert_1"]
     (problem,) = scan.problems
     assert problem.video == "anna_2"
@@ -274,6 +332,21 @@ def test_a_video_is_not_decoded_for_its_length(tmp_path, monkeypatch, name, code
     assert scan.videos[0].fps == 25
 
 
+def test_fewer_frames_than_the_header_announces_are_told(tmp_path):
+    path = write_video(tmp_path / "x.avi", "mjpeg")
+    persons = own_videos.read_persons(tmp_path, None)
+    au_set = own_videos.make_set("mine", facs.BP4D, persons)
+    assert own_videos.scan(tmp_path, None, au_set, persons).videos[0].notes == ()
+    content = bytearray(path.read_bytes())
+    # The length of the stream in its header.
+    place = content.index(b"strh") + 8 + 32
+    content[place : place + 4] = (27).to_bytes(4, "little")
+    path.write_bytes(content)
+    (video,) = own_videos.scan(tmp_path, None, au_set, persons).videos
+    assert video.num_frames == 24
+    assert video.notes == ("x.avi announces 27 frames, but only 24 come; see that it was not cut off",)
+
+
 def test_frames_before_an_edit_list_are_not_counted(tmp_path):
     path = write_video(tmp_path / "x.mp4", "libx264", bf="2")
     begin_later(path, 5)
@@ -313,6 +386,7 @@ def test_array_jobs_look_at_their_own_videos_only(tmp_path, monkeypatch, capfd):
     decode = video_file.decode
     monkeypatch.setattr(video_file, "decode", lambda file: decoded.append(file.stem) or decode(file))
     monkeypatch.setattr(archives, "make", lambda job, video, *_: archives.Outcome(video.name, 3))
+    monkeypatch.setattr(bystanders, "judged", lambda policy, job, video, outcome: outcome)
     codes = {}
     for number in range(1, 6):
         decoded.clear()

@@ -7,6 +7,7 @@ import pytest
 
 from mdhr_jax import config as config_lib
 from mdhr_jax import facs
+from mdhr_jax.data import layout
 from mdhr_jax.training import transfer
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.experiment import open_experiment
@@ -37,6 +38,14 @@ def save(directory, experiment, *, average=False, au_set=None, **meta):
     with Checkpoints(directory) as checkpoints:
         checkpoints.save(1, state, experiment.metadata() | meta)
     return state.get("ema", params), stats
+
+
+def test_checkpoints_say_how_the_faces_of_their_data_were_cut_out(config, tmp_path):
+    experiment = open_experiment(config)
+    save(tmp_path, experiment)
+    stored = Checkpoints(tmp_path, read_only=True).restore_meta(1)["crop_recipe"]
+    assert stored == layout.read_metadata(experiment.test_records.directory)["crop_recipe"]
+    assert {"eye_height", "eye_distance"} <= stored.keys()
 
 
 def assert_equal(found, expected):
