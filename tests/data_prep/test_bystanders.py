@@ -65,11 +65,15 @@ def test_a_guess_who_the_subject_is_costs_the_video(root, tmp_path, capfd):
     only = ["--aligned", str(tmp_path / "bp4d-aligned"), "--out"]
     assert bp4d.main([*only, str(tmp_path / "again")]) == 1
     assert used(tmp_path / "again") == {"F001_T1", "F007_T1"}
-    (tmp_path / "bp4d-aligned/plan.json").unlink()
+
+
+def test_archives_that_were_made_with_other_faces_allowed_are_judged_again(root, tmp_path, capfd):
+    assert run(root, tmp_path, "--other-faces-ok") == 0
     capfd.readouterr()
-    assert bp4d.main([*only, str(tmp_path / "unplanned")]) == 1
+    only = ["--aligned", str(tmp_path / "bp4d-aligned"), "--out"]
+    assert bp4d.main([*only, str(tmp_path / "again")]) == 1
     assert "M011_T1.zip, frame 10: another face" in capfd.readouterr().err
-    assert used(tmp_path / "unplanned") == {"F001_T1", "F007_T1"}
+    assert used(tmp_path / "again") == {"F001_T1", "F007_T1"}
     assert bp4d.main([*only, str(tmp_path / "strict"), "--strict"]) == 2
     assert not (tmp_path / "strict").exists()
 
