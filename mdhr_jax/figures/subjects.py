@@ -9,7 +9,13 @@ from jaxtyping import Float64
 from mdhr_jax.figures import style
 from mdhr_jax.training.predictions import Predictions
 
-UNDEFINED_NOTE = "hatched: undefined, the AU is neither labelled nor predicted present; left out of the means"
+UNDEFINED_NOTE = (
+    "hatched, or white in low rows: undefined, the AU is neither labelled nor predicted present; left out of "
+    "the means"
+)
+
+_ROW, _HIGHEST = 0.27, 18.0  # inches: a row, all rows
+_FITS_TEXT = 0.13  # inches; lower rows are bare colours, and only some have a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +88,23 @@ def subject_f1(predictions: Predictions) -> SubjectF1:
 def draw(shown: SubjectF1, footer: str) -> Any:
     """Draws the heat map with the subjects' means beside it.
 
+    Of many subjects the rows are low: without numbers, with some names, and undefined F1 stays white.
+
     Args:
         shown: what to draw.
         footer: small print.
     """
     count, width = len(shown.subjects), len(shown.au_names)
-    made = style.figure(
-        4.6 + 0.52 * width, 2.4 + 0.27 * (count + 1), "F1 of every subject of the test part", footer
-    )
+    row_height = min(_ROW, _HIGHEST / (count + 1))
+    written = row_height >= _FITS_TEXT
+    title = "F1 of every subject of the test part"
+    made = style.figure(4.6 + 0.52 * width, 2.4 + row_height * (count + 1), title, footer)
     heat, strip = made.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [0.52 * width, 3.2]})
     # The pooled row stands apart, below the subjects.
     values = 100 * np.concatenate([shown.f1, shown.pooled[None]])
-    places = [*range(count), count + 0.5]
+    # High enough to be read, however low the rows are.
+    pooled_height = max(1.0, _ROW / row_height)
+    places = [*range(count), count - 0.5 + pooled_height]
     image = heat.imshow(values[:-1], cmap=style.SEQUENTIAL, vmin=0, vmax=100, aspect="auto")
     heat.imshow(
         values[-1:],
@@ -101,9 +112,11 @@ def draw(shown: SubjectF1, footer: str) -> Any:
         vmin=0,
         vmax=100,
         aspect="auto",
-        extent=(-0.5, width - 0.5, count + 1, count),
+        extent=(-0.5, width - 0.5, places[-1] + 0.5 * pooled_height, places[-1] - 0.5 * pooled_height),
     )
     for row, place in enumerate(places):
+        if not written and row < count:
+            continue
         for column in range(width):
             value = values[row, column]
             if np.isfinite(value):
@@ -112,10 +125,12 @@ def draw(shown: SubjectF1, footer: str) -> Any:
             else:
                 style.hatch_undefined(heat, [(place, column)])
     heat.set_xlim(-0.5, width - 0.5)
-    heat.set_ylim(count + 1, -0.5)
+    heat.set_ylim(places[-1] + 0.5 * pooled_height, -0.5)
     heat.set_xticks(range(width), shown.au_names, rotation=90)
     names = [f"{s} ({n} frames)" for s, n in zip(shown.subjects, shown.frames, strict=True)]
-    heat.set_yticks(places, [*names, "all frames"], fontsize=7.5)
+    # As many names as fit, from the first subject on.
+    every = 1 if written else int(np.ceil(_FITS_TEXT / row_height))
+    heat.set_yticks([*places[:-1:every], places[-1]], [*names[::every], "all frames"], fontsize=7.5)
     heat.tick_params(length=0)
     heat.set_title("F1 of each AU, %")
     heat.set_ylabel("subject")
@@ -125,7 +140,7 @@ def draw(shown: SubjectF1, footer: str) -> Any:
     strip.barh(
         range(count), np.nan_to_num(means), height=0.7, color=style.COLOURS[5], edgecolor=style.COLOURS[0]
     )
-    for place, mean in enumerate(means):
+    for place, mean in enumerate(means if written else ()):
         text = f"{mean:.1f}" if np.isfinite(mean) else "undefined"
         # On the lines, not behind them.
         back = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}

@@ -156,3 +156,28 @@ def test_runs_of_one_name_are_told_apart_by_their_parents(tmp_path):
     workdir.write_json(tmp_path / "a" / workdir.CONFIG_FILE, {"model": {}})
     with pytest.raises(ValueError, match="is not a configuration of this project"):
         open_runs([tmp_path / "a"])
+
+
+def test_many_subjects_fit_a_page_that_can_be_looked_at():
+    def drawn(count):
+        rng = np.random.default_rng(count)
+        f1 = np.where(rng.uniform(size=(count, 3)) < 0.2, np.nan, rng.uniform(size=(count, 3)))
+        names = tuple(f"S{i:03d}" for i in range(count))
+        shown = subjects.SubjectF1(
+            names, ("AU1", "AU2", "AU4"), f1, np.asarray([0.5, 0.6, 0.7]), (9,) * count
+        )
+        return shown, subjects.draw(shown, "small print")
+
+    shown, few = drawn(20)
+    heat = few.axes[0]
+    assert len(heat.texts) == np.isfinite(shown.f1).sum() + 3
+    assert len(heat.get_yticklabels()) == 21
+    _, many = drawn(480)
+    heat = many.axes[0]
+    assert many.get_figheight() < 22
+    assert len(heat.texts) == 3
+    named = [label.get_text() for label in heat.get_yticklabels()]
+    assert named[0].startswith("S000")
+    assert named[-1] == "all frames"
+    assert 60 < len(named) < 160
+    np.testing.assert_array_equal(heat.images[0].get_array().shape, (480, 3))
