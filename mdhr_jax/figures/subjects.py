@@ -63,10 +63,9 @@ def subject_f1(predictions: Predictions) -> SubjectF1:
     if not len(predictions.scores):
         raise ValueError("the predictions hold no frame; evaluate the run again with --config.mode=eval")
     names = tuple(predictions.meta["au_names"])
-    limits = np.asarray([predictions.meta["thresholds"][name] for name in names], np.float32)
     subjects, row_of_video = np.unique(np.asarray(predictions.subjects), return_inverse=True)
     rows = row_of_video.reshape(-1)[predictions.video]
-    predicted = predictions.scores >= limits
+    predicted = predictions.predicted()
     present, absent = predictions.labels == 1, predictions.labels == 0
     # Twice the true positives; all predicted and all present.
     above, below = (np.zeros((len(subjects), len(names))) for _ in range(2))
