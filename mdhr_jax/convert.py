@@ -4,6 +4,8 @@ SRC is a checkpoint of the PyTorch reference, torchvision's ResNet or the offici
 or ``.safetensors``), or a checkpoint of this project (a directory). DST ending in ``.pth`` or
 ``.safetensors`` gets PyTorch's names; anything else becomes a directory that ``--config.model.pretrained``,
 ``--config.model.init_from`` and ``--config.eval.checkpoint`` take.
+
+The exit code is 0, 2 after a mistake (nothing is written then), 130 after Ctrl-C.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from mdhr_jax.interop import conversion, files
 from mdhr_jax.interop.torch_weights import WeightsError
 
 _FORMATS = {"torch": (".pth", ".pt", ".bin"), "safetensors": (files.SAFETENSORS,)}
-FAILED = 1
+USAGE_ERROR = 2
 INTERRUPTED = 128 + signal.SIGINT
 
 
@@ -105,7 +107,7 @@ def _format_of(target: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
+    """Runs the command line; returns the exit code: 0, 2 after a mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         print(run(arguments))
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return FAILED
+        return USAGE_ERROR
     return 0
 
 

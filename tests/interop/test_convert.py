@@ -141,7 +141,7 @@ def test_unreadable_pytorch_files_are_refused(tensors, tmp_path, monkeypatch, ca
         ("good", "nothing"),
     ):
         before = sorted(path.name for path in tmp_path.iterdir())
-        assert run(f"{name}.pth", "out") == 1
+        assert run(f"{name}.pth", "out") == 2
         said = capsys.readouterr().err
         assert said.startswith("error: ")
         if name != "good":
@@ -159,7 +159,7 @@ def test_truncated_pytorch_files_are_refused_wherever_they_end(tmp_path, capsys)
         whole = (tmp_path / name).read_bytes()
         for length in range(0, len(whole) - 8, 7):
             (tmp_path / "cut.pth").write_bytes(whole[:length])
-            assert run(tmp_path / "cut.pth", tmp_path / "out") == 1
+            assert run(tmp_path / "cut.pth", tmp_path / "out") == 2
             said = capsys.readouterr().err
             assert len(said.splitlines()) == 1, said
             assert "cut.pth" in said
@@ -172,7 +172,7 @@ def test_a_flipped_bit_is_found(tmp_path, capsys):
     content = bytearray((tmp_path / "good.pth").read_bytes())
     content[content.index(np.float32(0.123).tobytes()) + 400] ^= 1
     (tmp_path / "bad.pth").write_bytes(content)
-    assert run(tmp_path / "bad.pth", tmp_path / "out") == 1
+    assert run(tmp_path / "bad.pth", tmp_path / "out") == 2
     assert "check sum" in capsys.readouterr().err
 
 
@@ -187,7 +187,7 @@ def test_an_official_swin_file_is_known_and_no_resnet(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "backbone swin_tiny" in said
     assert "head.bias, head.weight" in said
-    assert run(tmp_path / "swin.safetensors", tmp_path / "other", "--backbone", "resnet50") == 1
+    assert run(tmp_path / "swin.safetensors", tmp_path / "other", "--backbone", "resnet50") == 2
     assert "Backbone.layers.0.blocks.0" in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
@@ -198,7 +198,7 @@ def test_what_a_checkpoint_of_ours_says_is_not_overruled(folder, tmp_path, capsy
         (("copy",), "a checkpoint of this project already"),
         (("out.safetensors", "--neighbors", 3), "--neighbors: .* says what it is"),
     ):
-        assert run(tmp_path / "ours", tmp_path / options[0], *options[1:]) == 1
+        assert run(tmp_path / "ours", tmp_path / options[0], *options[1:]) == 2
         assert re.search(message, capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir()] == ["ours"]
 
@@ -207,7 +207,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path, capsys):
     for number, meta in enumerate(({}, {"model": {"backbone": "tiny"}}, {"dataset": "bp4d", "model": 3})):
         with checkpoints.Checkpoints(tmp_path / f"run{number}") as stored:
             stored.save(1, {"params": {"a": np.zeros(2)}, "batch_stats": {"b": np.zeros(2)}}, meta)
-        assert run(tmp_path / f"run{number}", tmp_path / "out.safetensors") == 1
+        assert run(tmp_path / f"run{number}", tmp_path / "out.safetensors") == 2
         assert "does not say what model it holds" in capsys.readouterr().err
 
 
@@ -218,7 +218,7 @@ def test_the_noted_number_of_neighbors_holds(tensors, tmp_path, capsys):
         ("3", 0, "at least 1"),
     ):
         files.write_tensors(tmp_path / "noted.safetensors", tensors, {"num_neighbors": noted})
-        assert run(tmp_path / "noted.safetensors", tmp_path / "out", "--neighbors", asked) == 1
+        assert run(tmp_path / "noted.safetensors", tmp_path / "out", "--neighbors", asked) == 2
         assert message in capsys.readouterr().err
 
 
@@ -231,7 +231,7 @@ def test_weights_of_something_else_are_refused(folder, tmp_path, capsys):
         (["model.safetensors", "--to", "torch"], "--to torch needs a DST ending in"),
     )
     for (source, *options), message in cases:
-        assert run(folder / source, tmp_path / "out", *options) == 1
+        assert run(folder / source, tmp_path / "out", *options) == 2
         assert message in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
 
@@ -240,7 +240,7 @@ def test_nothing_is_overwritten(folder, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out.safetensors").write_text("precious")
     for target in ("out", "out.safetensors"):
-        assert run(folder / "backbone.safetensors", tmp_path / target) == 1
+        assert run(folder / "backbone.safetensors", tmp_path / target) == 2
         assert "exists already" in capsys.readouterr().err
     assert (tmp_path / "out.safetensors").read_text() == "precious"
 
@@ -248,7 +248,7 @@ def test_nothing_is_overwritten(folder, tmp_path, capsys):
 def test_a_damaged_safetensors_file_is_refused(folder, tmp_path, capsys):
     content = (folder / "model.safetensors").read_bytes()
     (tmp_path / "short.safetensors").write_bytes(content[:1000])
-    assert run(tmp_path / "short.safetensors", tmp_path / "out") == 1
+    assert run(tmp_path / "short.safetensors", tmp_path / "out") == 2
     assert "is not a readable safetensors file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -260,6 +260,6 @@ def test_a_model_without_a_counterpart_stays_ours(tmp_path, capsys):
     meta = {"dataset": "bp4d", "model": model}
     with checkpoints.Checkpoints(tmp_path / "run") as stored:
         stored.save(1, {"params": params, "batch_stats": batch_stats}, meta)
-    assert run(tmp_path / "run", tmp_path / "out.safetensors") == 1
+    assert run(tmp_path / "run", tmp_path / "out.safetensors") == 2
     assert "the PyTorch reference has no" in capsys.readouterr().err
     assert conversion.read_checkpoint(tmp_path / "run").config.width == 8
