@@ -51,6 +51,18 @@ def test_the_stream_equals_smoothing_of_whole_runs(method, causal):
         assert np.isnan(frame.points).all()
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_face_that_moves_is_where_it_is_from_its_first_frame_to_its_last(causal):
+    """By default; a mean would lag by up to 0.85 of the distance that the face moves in a frame."""
+    recipe = AlignmentRecipe(size=32, max_gap=3, smoothing_causal=causal)
+    faces = [[face(50 + 3 * t, 40 + 2 * t)] for t in range(40)]
+    out = _run(_without(faces, 0, 12, 13, *range(22, 30)), recipe)
+    found = [t for t, frame in enumerate(out) if frame.status != "no face"]
+    assert found == [*range(1, 22), *range(30, 40)]
+    for t in found:
+        np.testing.assert_allclose(out[t].points, faces[t][0].points, atol=1e-3)
+
+
 @pytest.mark.parametrize("length", range(6))
 def test_gaps_are_bridged_up_to_the_limit(length):
     out = _run(_without(_path(30), *range(10, 10 + length)))

@@ -29,7 +29,8 @@ class DistractorConfig:
         crop_turn: of its angle, degrees.
         crop_zoom: of the logarithm of its size.
         crop_window: frames over which the alignment smooths its landmarks, odd: these errors are averaged
-            with the weights of `mdhr_jax.faces.smoothing`; 1 leaves them as they are.
+            with the weights of the method "mean" of `mdhr_jax.faces.smoothing`, which in a whole window are
+            also those of "linear"; 1 leaves them as they are.
         wall: of the drift of the background against the head, eye units.
         speech: strongest movement of jaw and lips while speaking, as an intensity of 26 and 25; below every
             label threshold, for speech is not labelled.
