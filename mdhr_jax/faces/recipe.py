@@ -13,8 +13,9 @@ from mdhr_jax.faces.alignment import EYE_DISTANCE, EYE_HEIGHT, NOSE_DEPTH
 from mdhr_jax.faces.smoothing import Smoothing
 
 NAME = "canonical"
-VERSION = 1
-"""Changes whenever the same fields would give other crops; tests/faces/test_recipe_version.py sees to it.
+VERSION = 2
+"""Changes whenever the same fields, or no choices at all, would give other crops;
+tests/faces/test_recipe_version.py sees to it. 2: smoothed by a line where nothing is chosen, not by a mean.
 
 Archives, records and checkpoints hold the whole recipe: with another version, archives are made again in a
 folder of their own, and what was made before is refused beside them.

@@ -42,7 +42,7 @@ def test_it_agrees_with_the_synthetic_sets_where_they_say_something():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipe_version": 99}, "recipe_version = 99, this version of mdhr_jax knows only 1"),
+        ({"recipe_version": 99}, "recipe_version = 99, this version of mdhr_jax knows only 2"),
         ({"name": "tight"}, "name = 'tight'"),
         ({"eyes_level": False}, "eyes_level = False"),
         ({"blur": 3}, "unknown: blur"),
@@ -57,6 +57,12 @@ def test_it_agrees_with_the_synthetic_sets_where_they_say_something():
 def test_other_recipes_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         AlignmentRecipe.from_json(AlignmentRecipe().to_json() | change)
+
+
+def test_faces_smoothed_by_the_mean_of_version_1_are_not_taken_for_todays():
+    old = AlignmentRecipe(smoothing="mean").to_json() | {"recipe_version": 1}
+    with pytest.raises(ValueError, match="recipe_version = 1, this version of mdhr_jax knows only 2"):
+        AlignmentRecipe.from_json(old)
 
 
 def test_what_is_no_recipe_is_refused():

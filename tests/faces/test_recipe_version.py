@@ -1,8 +1,10 @@
-"""The version of the recipe changes whenever the same choices would give other crops.
+"""The version of the recipe changes whenever the same choices, or no choices, would give other crops.
 
 Archives and checkpoints are held against the whole recipe, its version included: without a new version, faces
 cut out by the code as it was would be mixed with those of today.
 """
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -46,6 +48,25 @@ PIXELS = {
         *(173.972, 49.433, 183.568, 134.917, 178.931, 4.398, 4.196),
     ]
 }
+# Other defaults alone.
+MATRICES[2], PIXELS[2] = MATRICES[1], PIXELS[1]
+# What is meant where nothing is chosen.
+DEFAULTS = {
+    2: {
+        "size": 256,
+        "eye_height": 0.29,
+        "eye_distance": 0.35,
+        "detector": "mtcnn",
+        "detector_version": "1.0.0",
+        "short_side": 256,
+        "detect_every": 5,
+        "max_gap": 5,
+        "smoothing": "linear",
+        "smoothing_window": 7,
+        "smoothing_causal": False,
+    },
+}
+DEFAULTS[1] = DEFAULTS[2] | {"smoothing": "mean"}
 EYES = np.asarray([(204.5, 100.5), (245.5, 102.5), (226, 127), (210, 144), (243, 146)], np.float32)
 
 
@@ -74,6 +95,11 @@ def aligned(smoothing):
 def test_the_same_recipe_gives_the_same_place(smoothing):
     found = np.stack([frame.matrix for frame in aligned(smoothing)]).sum((1, 2))
     np.testing.assert_allclose(found, MATRICES[recipe.VERSION][smoothing], atol=1e-3, err_msg=AGAIN)
+
+
+def test_where_nothing_is_chosen_the_same_is_meant():
+    message = "raise mdhr_jax.faces.recipe.VERSION, and write down here what is meant now"
+    assert dataclasses.asdict(AlignmentRecipe()) == DEFAULTS[recipe.VERSION], message
 
 
 def test_the_same_recipe_gives_the_same_pixels():
