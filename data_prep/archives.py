@@ -259,9 +259,7 @@ def _about_labels(job: Job, video: RawVideo) -> dict[str, Any]:
 def _record(
     job: Job, video: RawVideo, made: list[AlignedFrame], detector: Detector | None
 ) -> AlignmentRecord:
-    others = sum(crop.other_faces > 0 for crop in made)
     notes = list(detector.notes) if isinstance(detector, PrecomputedDetector) else []
-    notes += [f"another face is in view in {others} frames"] if others else []
     tracks = {crop.track for crop in made if crop.track >= 0}
     anew = len(tracks) - len({track // alignment_record.TRACKS_A_RUN for track in tracks})
     if anew:

@@ -28,8 +28,6 @@ Place = Callable[[int], Path]
 """File of a frame, by its place among the frames of the record."""
 
 _MEND = "give the faces of one person with --detections, or take the largest face with --other-faces-ok"
-_STORED = "another face is in view in "
-"""How the note in an archive begins, which does not know the files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +99,7 @@ def judged(policy: Policy, job: Job, video: RawVideo, outcome: Outcome) -> Outco
         return Outcome(video.name, video.num_frames, problem=found)
     if found is None:
         return outcome
-    notes = [note for note in outcome.notes if not note.startswith(_STORED)]
-    return dataclasses.replace(outcome, notes=(*notes, found))
+    return dataclasses.replace(outcome, notes=(*outcome.notes, found))
 
 
 def problems_of(policy: Policy, root: Path, left: Collection[str]) -> list[VideoProblem]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import mdhr_jax
-from data_prep import archives, checksums, statistics, versions
+from data_prep import archives, bystanders, checksums, statistics, versions
 from data_prep.plan import Plan
 from mdhr_jax import facs
 from mdhr_jax.data import layout, record_index
@@ -154,7 +154,7 @@ def _manifest(
             "gaps": int((np.diff(video.frame_numbers) != 1).sum()),
             "dropped": dropped,
             "status": dict(sorted(found.items())),
-            "notes": list(record.notes) if record is not None else [],
+            "notes": _notes(record) if record is not None else [],
         }
         for reason, numbers in dropped.items():
             totals[reason] = totals.get(reason, 0) + len(numbers)
@@ -179,6 +179,14 @@ def _manifest(
         "versions": {"mdhr_jax": mdhr_jax.__version__, "format": layout.FORMAT_VERSION},
         "videos": videos,
     }
+
+
+def _notes(record: AlignmentRecord) -> list[str]:
+    """What a user should know about a video, other faces in it included."""
+    others = bystanders.find(record)
+    if others is None:
+        return list(record.notes)
+    return [*record.notes, others.text(f", first in frame {record.frame_numbers[others.first]}")]
 
 
 def _check_labelling(records: Mapping[str, AlignmentRecord | None]) -> None:

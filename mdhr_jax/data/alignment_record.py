@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ _HEADER = (
     *(f"{point}_{axis}" for point in POINTS for axis in "xy"),
     *(f"m{row}{column}" for row in range(2) for column in range(3)),
 )
+
+
+_TOLD_BY_OTHER_FACES = re.compile(r"another face is in view in \d+ frames")
+"""What archives of earlier versions also hold as a note, word for word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +68,12 @@ class AlignmentRecord:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about the labels and about the faces of the video."""
-        return (*self.provenance["label_notes"], *self.provenance["notes"])
+        """What a user should know about the labels and about the faces of the video.
+
+        Not that there are other faces, which `other_faces` says frame by frame.
+        """
+        faces = [note for note in self.provenance["notes"] if not _TOLD_BY_OTHER_FACES.fullmatch(note)]
+        return (*self.provenance["label_notes"], *faces)
 
     def dropped(self) -> dict[str, list[int]]:
         """Numbers of the frames without a crop, by reason."""

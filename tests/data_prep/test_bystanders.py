@@ -1,12 +1,14 @@
 """Two subjects in view: told by file and frame, and left out where it is a guess who is meant."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from data_prep import bp4d, bystanders
+from data_prep import archives, bp4d, bystanders
+from mdhr_jax.data import video_files
 from mdhr_jax.data.alignment_record import AlignmentRecord
 from mdhr_jax.faces.aligner import VideoAligner
 from mdhr_jax.faces.recipe import AlignmentRecipe
@@ -43,13 +45,18 @@ def run(root, out, *more):
     return bp4d.main([*arguments, "--workers", "1", *more])
 
 
+def described(out):
+    return json.loads((out / "bp4d/1.0.0/manifest.json").read_text())["videos"]
+
+
 def used(out):
-    return set(json.loads((out / "bp4d/1.0.0/manifest.json").read_text())["videos"])
+    return set(described(out))
 
 
 def test_a_guess_who_the_subject_is_costs_the_video(root, tmp_path, capfd):
     assert run(root, tmp_path) == 1
     told = capfd.readouterr().err
+    assert told.count("another face is in view in 2 ") == 1
     folder = root / "raw/2D+3D"
     assert (
         f"F001_T1: another face is in view in 2 of 30 frames, first in {folder}/F001/T1/20.jpg, frame 20; "
@@ -60,11 +67,27 @@ def test_a_guess_who_the_subject_is_costs_the_video(root, tmp_path, capfd):
     assert f"M011_T1: {folder}/M011/T1/10.jpg, frame 10: another face is in view in 1 of 30 frames" in told
     assert "also where the subject's face begins to be followed (frame 10): who is the subject" in told
     assert used(tmp_path) == {"F001_T1", "F007_T1"}
+    notes = {name: video["notes"] for name, video in described(tmp_path).items()}
+    found = "another face is in view in 2 of 30 frames, first in frame 20"
+    assert notes == {"F001_T1": [found], "F007_T1": []}
+    with_note_of_earlier_versions(tmp_path / "bp4d-aligned/F001_T1.zip")
     # What is there already is judged alike, also without the recordings.
     assert run(root, tmp_path) == 1
     only = ["--aligned", str(tmp_path / "bp4d-aligned"), "--out"]
     assert bp4d.main([*only, str(tmp_path / "again")]) == 1
     assert used(tmp_path / "again") == {"F001_T1", "F007_T1"}
+    assert described(tmp_path / "again")["F001_T1"]["notes"] == [found]
+
+
+def with_note_of_earlier_versions(path):
+    """Lets an archive say in words that there are other faces."""
+    archive = video_files.ArchiveFiles(path)
+    with archive.opened() as reading:
+        files = {name: reading(name) for name in archive.sizes()}
+    record = archives.read_record(archive)
+    notes = [*record.provenance["notes"], "another face is in view in 2 frames"]
+    changed = dataclasses.replace(record, provenance={**record.provenance, "notes": notes})
+    video_files.write_archive(path, (files | dict(changed.to_files())).items())
 
 
 def test_archives_that_were_made_with_other_faces_allowed_are_judged_again(root, tmp_path, capfd):
