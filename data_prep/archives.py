@@ -30,10 +30,10 @@ from mdhr_jax.faces.recipe import AlignmentRecipe
 from mdhr_jax.faces.video_file import FrameError
 
 AS_IS = "as is"
-"""Name of the recipe, and status of the frames, of pictures that were aligned by somebody else.
+"""Name of the recipe, and status of the frames, of pictures that were aligned by somebody else."""
 
-If the same pictures are ever stored otherwise, the recipe must get a ``recipe_version``.
-"""
+AS_IS_VERSION = 1
+"""Of that recipe: changes whenever the same pictures would be stored otherwise; a test sees to it."""
 
 _SAMPLE = 4096
 """Bytes read at each of three places of a recording's file to know it again."""
@@ -69,7 +69,7 @@ class Job:
     def crop_recipe(self) -> dict[str, Any]:
         """The recipe as it is stored with the data."""
         if self.recipe is None:
-            return {"name": AS_IS, "size": layout.IMAGE_EDGE}
+            return {"name": AS_IS, "recipe_version": AS_IS_VERSION, "size": layout.IMAGE_EDGE}
         return self.recipe.to_json()
 
     def path(self, video: RawVideo) -> Path:

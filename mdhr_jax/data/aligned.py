@@ -33,6 +33,7 @@ from mdhr_jax import facs
 from mdhr_jax.data import label_csv, layout, video_files
 from mdhr_jax.data.label_csv import LabelTable
 from mdhr_jax.data.video_files import VideoFiles
+from mdhr_jax.progress import Progress
 
 RECIPE_FILE = "recipe.json"
 LABELS_FILE = "labels.csv"
@@ -55,6 +56,7 @@ class AlignedVideo:
         files: where its files are.
         frames: name in `files` of each entry's JPEG.
         sizes: bytes of each.
+        checksums: CRC-32 of each.
     """
 
     name: str
@@ -65,6 +67,7 @@ class AlignedVideo:
     files: VideoFiles
     frames: tuple[str, ...]
     sizes: tuple[int, ...]
+    checksums: tuple[int, ...]
 
     def jpegs(self) -> Iterator[bytes]:
         """The frames, read and checked one at a time.
@@ -85,7 +88,7 @@ class AlignedTree:
         root: its folder.
         crop_recipe: the content of ``recipe.json``.
         videos: part after part, in the order of the AU table's subjects.
-        digest: hash of recipe, labels, and the frames' names and sizes.
+        digest: hash of recipe, labels, and the frames' numbers and contents.
     """
 
     root: Path
@@ -118,7 +121,7 @@ def read_tree(
     only: Collection[str] | None = None,
     subjects: Mapping[str, str] | None = None,
 ) -> AlignedTree:
-    """Reads labels and file names of an aligned tree; the frames themselves are not opened.
+    """Reads an aligned tree; frames are not decoded, and only read where no archive tells their checksums.
 
     Args:
         au_set: whose labels are wanted.
@@ -136,7 +139,12 @@ def read_tree(
     problems = _Problems(root)
     recipe = read_recipe(root)
     found = [files for files in video_files.find(root) if only is None or files.name in only]
-    videos = [video for files in found if (video := _read_video(au_set, files, subjects or {}, problems))]
+    videos: list[AlignedVideo] = []
+    with Progress(len(found), unit="videos", label=f"reading {root}") as bar:
+        for files in found:
+            video = _read_video(au_set, files, subjects or {}, problems)
+            videos += [video] if video is not None else []
+            bar.update()
     if not found:
         problems.add(
             root, "there is no video; expected folders such as <video>/frames and <video>/labels.csv"
@@ -286,6 +294,11 @@ def _read_video(
     if table is None or len(problems.lines) > before:
         return None
     chosen = tuple(frames[number] for number in table.frame_numbers.tolist())
+    try:
+        checksums = files.checksums(chosen)
+    except OSError as error:
+        problems.add(files.path, str(error))
+        return None
     return AlignedVideo(
         name=files.name,
         subject=subject,
@@ -295,6 +308,7 @@ def _read_video(
         files=files,
         frames=chosen,
         sizes=tuple(sizes[name] for name in chosen),
+        checksums=checksums,
     )
 
 
@@ -343,5 +357,6 @@ def _digest(recipe: dict[str, Any], videos: Sequence[AlignedVideo]) -> str:
     for video in videos:
         digest.update(f"\n{video.name} {video.part} {video.labels.shape}\n".encode())
         digest.update(video.frame_numbers.astype("<i4").tobytes() + video.labels.tobytes())
-        digest.update(" ".join(map(str, video.sizes)).encode())
+        contents = zip(video.sizes, video.checksums, strict=True)
+        digest.update(" ".join(f"{size} {checksum:08x}" for size, checksum in contents).encode())
     return digest.hexdigest()

