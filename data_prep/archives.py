@@ -177,6 +177,26 @@ def read_record(files: video_files.VideoFiles) -> AlignmentRecord | None:
     return alignment_record.parse(alignment, provenance, str(files.path))
 
 
+def decoded_length(out: Path, video: str, file: Path) -> int | None:
+    """Frames that were counted by decoding a video before its archive was made.
+
+    Args:
+        out: folder of the archives.
+        video: its name.
+        file: the recording.
+
+    Returns:
+        The count; None if there is no archive, it was not made from this file, or it does not say.
+    """
+    try:
+        record = read_record(video_files.ArchiveFiles(out / f"{video}{video_files.ARCHIVE_SUFFIX}"))
+        stored = record.provenance.get("decoded") if record is not None else None
+        return stored["frames"] if stored and stored["file"] == _sampled(file).decode() else None
+    except (OSError, ValueError):
+        # Whatever is wrong with either is told when it is used.
+        return None
+
+
 def _finished(job: Job, video: RawVideo, path: Path) -> AlignmentRecord | None:
     """The record of an archive that need not be made again; its labels are exchanged if they are others."""
     if not path.exists():
@@ -210,16 +230,10 @@ def _done(video: RawVideo, record: AlignmentRecord, *, kept: bool) -> Outcome:
 def _identity(job: Job, video: RawVideo) -> dict[str, Any]:
     """What the crops of a video depend on."""
     digest = hashlib.sha256(video.frame_numbers.astype("<i4").tobytes())
-    file = video.source.files[0]
-    try:
-        for file in video.source.files:
-            digest.update(f"\n{file.name} ".encode() + _sampled(file))
-        if job.detections is not None:
-            file = job.detections / f"{video.name}.csv"
-            digest.update(file.read_bytes())
-    except OSError as error:
-        # It costs this video, not the run.
-        raise FrameError(file, None, f"cannot be read ({error.strerror})") from error
+    for file in video.source.files:
+        digest.update(f"\n{file.name} ".encode() + _sampled(file))
+    if job.detections is not None:
+        digest.update(_read(job.detections / f"{video.name}.csv", Path.read_bytes))
     return {
         "crop_recipe": json.loads(json.dumps(job.crop_recipe)),
         "frames": digest.hexdigest(),
@@ -234,6 +248,10 @@ def _sampled(file: Path) -> bytes:
     cheaper still, but a copied tree has others. Samples tell pictures apart: what a camera records differs
     from frame to frame in every part.
     """
+    return _read(file, _sample)
+
+
+def _sample(file: Path) -> bytes:
     size = file.stat().st_size
     digest = hashlib.sha256()
     with file.open("rb") as opened:
@@ -244,15 +262,25 @@ def _sampled(file: Path) -> bytes:
     return f"{size} {digest.hexdigest()}".encode()
 
 
+def _read(file: Path, how: Callable[[Path], bytes]) -> bytes:
+    try:
+        return how(file)
+    except OSError as error:
+        # It costs this video, not the run.
+        raise FrameError(file, None, f"cannot be read ({error.strerror})") from error
+
+
 def _about_labels(job: Job, video: RawVideo) -> dict[str, Any]:
-    """What is said of the labels of a video; it changes with them."""
-    about = {
+    """What is said of the labels of a video, which changes with them, and how its frames were counted."""
+    about: dict[str, Any] = {
         "labelling": dict(job.labelling),
         "label_notes": list(video.notes),
         "fps": video.fps,
         "unlabelled": len(video.unlabelled),
         "unlabelled_at_end": video.unlabelled_at_end,
     }
+    if video.decoded:
+        about["decoded"] = {"frames": video.decoded, "file": _sampled(video.source.files[0]).decode()}
     return json.loads(json.dumps(about))
 
 

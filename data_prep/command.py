@@ -129,6 +129,11 @@ def main(
         return INTERRUPTED
 
 
+def archives_folder(au_set: facs.AUSet, chosen: argparse.Namespace) -> Path:
+    """Where the archives of the aligned faces go."""
+    return chosen.aligned or chosen.out / f"{au_set.name}-aligned"
+
+
 def _check(made: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
     """Refuses arguments that contradict each other."""
     inputs = [name for name in ("raw", "lists") if getattr(chosen, name) is not None]
@@ -165,7 +170,7 @@ def _check_folders(au_set: facs.AUSet, chosen: argparse.Namespace) -> None:
     if chosen.shard is None and not final.is_dir():
         _check_writable("--out", final)
     if chosen.aligned is None:
-        _check_writable("--out", chosen.out / f"{au_set.name}-aligned")
+        _check_writable("--out", archives_folder(au_set, chosen))
 
 
 def _check_writable(option: str, folder: Path) -> None:
@@ -201,7 +206,7 @@ def _run(au_set: facs.AUSet, chosen: argparse.Namespace, read_raw: ReadRaw) -> i
         scan.raise_if_any(chosen.raw or chosen.lists)
     if not scan.videos and not scan.elsewhere:
         raise ValueError(f"no video can be used:\n  {raw.listed(scan.problems)}")
-    out = chosen.aligned or chosen.out / f"{au_set.name}-aligned"
+    out = archives_folder(au_set, chosen)
     detections = None if recipe is None else chosen.detections
     job = Job(au_set, out, recipe, chosen.quality, scan.labelling, detections)
     plan.claim(job, scan)

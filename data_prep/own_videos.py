@@ -15,7 +15,7 @@ Without SUBJECTS.csv the subject is what comes before the first underscore of a 
 import csv
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -132,10 +132,12 @@ def scan(
     share: tuple[int, int] | None = None,
     *,
     unlabelled_ok: bool = False,
+    decoded_length: Callable[[str, Path], int | None] = lambda name, file: None,
 ) -> Scan:
     """Reads all labels and the lengths of all videos.
 
-    A video is decoded for its length only if its encoded frames do not tell (`video_file.VideoLength`).
+    A video is decoded for its length only if its encoded frames do not tell (`video_file.VideoLength`), and
+    nobody has done so before.
 
     Args:
         videos: folder of the videos.
@@ -146,6 +148,7 @@ def scan(
             at, by name. By default all are.
         unlabelled_ok: whether a video may lack its file of labels, and the file a column of an AU. A file
             that has none of the AUs is a mistake in any case.
+        decoded_length: what decoding a video once before found, by its name and file; None if it was not.
 
     Raises:
         FileNotFoundError: a folder is not there.
@@ -168,7 +171,15 @@ def scan(
     with Progress(len(files), unit="videos", label="reading labels and lengths") as bar:
         for name, path in files.items():
             table = None if labels is None else labels / f"{name}.csv"
-            video = _read(name, persons[name].subject, path, table, au_set, unlabelled_ok=unlabelled_ok)
+            video = _read(
+                name,
+                persons[name].subject,
+                path,
+                table,
+                au_set,
+                unlabelled_ok=unlabelled_ok,
+                decoded_length=decoded_length,
+            )
             if isinstance(video, RawVideo):
                 found.append(video)
             else:
@@ -232,12 +243,19 @@ def _files(videos: Path, no_videos: dict[Path, str] | None = None) -> dict[str, 
 
 
 def _read(
-    name: str, subject: str, path: Path, table: Path | None, au_set: AUSet, *, unlabelled_ok: bool
+    name: str,
+    subject: str,
+    path: Path,
+    table: Path | None,
+    au_set: AUSet,
+    *,
+    unlabelled_ok: bool,
+    decoded_length: Callable[[str, Path], int | None],
 ) -> RawVideo | list[VideoProblem]:
     problems: list[VideoProblem] = []
     notes: list[str] = []
     source: FrameSource
-    fps = au_set.fps
+    fps, decoded = au_set.fps, 0
     if path.is_dir():
         pictures = _pictures(name, path, problems)
         available = np.array(sorted(pictures), np.int32)
@@ -246,7 +264,11 @@ def _read(
         try:
             length = video_file.length(path)
             if not length.certain:
-                length = video_file.length(path, decoding=True)
+                if known := decoded_length(name, path):
+                    length = dataclasses.replace(length, found=known, certain=True)
+                else:
+                    length = video_file.length(path, decoding=True)
+                decoded = length.found
         except FrameError as error:
             return [VideoProblem.of_frame(name, error)]
         if length.damage or not length.found:
@@ -290,7 +312,7 @@ def _read(
     source = ImageFiles(tuple(pictures[n] for n in numbers.tolist())) if path.is_dir() else VideoFrames(path)
     sources = source.files + (() if table is None or not table.exists() else (table,))
     unlabelled = np.setdiff1d(available, numbers)
-    return RawVideo(name, subject, numbers, labels, fps, sources, source, tuple(notes), unlabelled)
+    return RawVideo(name, subject, numbers, labels, fps, sources, source, tuple(notes), unlabelled, decoded)
 
 
 def _pictures(name: str, folder: Path, problems: list[VideoProblem]) -> dict[int, Path]:

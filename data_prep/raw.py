@@ -94,6 +94,7 @@ class RawVideo:
         notes: what a user should know about the video although it can be used.
         source: reads the frames.
         unlabelled: numbers of the recording's other frames, which have no label and are not used, ascending.
+        decoded: frames that were counted by decoding the video; 0 where its length is known without.
 
     Raises:
         ValueError: there are no frames, they do not ascend, or there are more or fewer labels.
@@ -108,6 +109,7 @@ class RawVideo:
     source: FrameSource = dataclasses.field(repr=False)
     notes: tuple[str, ...] = ()
     unlabelled: Int32[np.ndarray, "U"] = dataclasses.field(default_factory=_none, repr=False)
+    decoded: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.frame_numbers) or (np.diff(self.frame_numbers) <= 0).any():

@@ -5,6 +5,7 @@ What VIDEOS, labels and subjects must look like is said in `data_prep.own_videos
 """
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from data_prep import start
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; see `data_prep.command`."""
     with start.quiet("data_prep.videos"):
-        from data_prep import command, own_videos
+        from data_prep import archives, command, own_videos
         from mdhr_jax import facs
     made = command.parser("videos", "videos", published=False)
     _add_arguments(made)
@@ -31,7 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         au_set,
         made,
         lambda args: own_videos.scan(
-            args.raw, args.labels, au_set, persons, args.shard, unlabelled_ok=args.unlabelled_ok
+            args.raw,
+            args.labels,
+            au_set,
+            persons,
+            args.shard,
+            unlabelled_ok=args.unlabelled_ok,
+            decoded_length=functools.partial(archives.decoded_length, command.archives_folder(au_set, args)),
         ),
         arguments,
     )

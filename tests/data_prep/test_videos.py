@@ -1,5 +1,6 @@
 """Anybody's videos: labels, subjects and parts from CSV files, an AU set of their own to train on."""
 
+import functools
 import json
 import re
 import shutil
@@ -405,6 +406,41 @@ def test_array_jobs_look_at_their_own_videos_only(tmp_path, monkeypatch, capfd):
         assert sorted(planned["videos"]) == ["a", "b", "c", "d"][: 3 if number == 4 else 4]
     assert codes == {1: (0, ["a"]), 2: (0, ["b"]), 3: (0, ["c"]), 4: (2, []), 5: (0, [])}
     assert capfd.readouterr().err.count("d.mp4: cannot be read as a video") > 0
+
+
+def test_a_video_is_decoded_for_its_length_once(tmp_path, monkeypatch):
+    """By the job that aligns it; the run that writes the records need not."""
+    monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
+    _, points = prepared.numbered_faces(range(1, 6))
+    (tmp_path / "raw").mkdir()
+    for name in ("a_1", "b_1"):
+        write_video(tmp_path / f"raw/{name}.mkv", "mpeg2video", 5)
+        prepared.write_detections(tmp_path / "found", name, range(1, 6), prepared.in_picture(points, SIZE))
+    decoded = []
+    decode = video_file.decode
+    monkeypatch.setattr(video_file, "decode", lambda file: decoded.append(file.stem) or decode(file))
+    arguments = ["--raw", tmp_path / "raw", "--detections", tmp_path / "found", "--out", tmp_path]
+    arguments = [*map(str, arguments), "--name", "mine", "--workers", "1"]
+    for number, name in ((1, "a_1"), (2, "b_1")):
+        decoded.clear()
+        assert videos.main([*arguments, "--shard", f"{number}/2"]) == 0
+        assert decoded == [name] * 2
+    decoded.clear()
+    assert videos.main(arguments) == 0
+    assert decoded == []
+    opened = json.loads((tmp_path / "mine/1.0.0/manifest.json").read_text())
+    assert {name: video["frames"] for name, video in opened["videos"].items()} == {"a_1": 5, "b_1": 5}
+    # Of another file the count is not taken.
+    write_video(tmp_path / "raw/b_1.mkv", "mpeg2video", 4)
+    scan = own_videos.scan(
+        tmp_path / "raw",
+        None,
+        own_videos.make_set("other", facs.BP4D, own_videos.read_persons(tmp_path / "raw", None)),
+        own_videos.read_persons(tmp_path / "raw", None),
+        decoded_length=functools.partial(archives.decoded_length, tmp_path / "mine-aligned"),
+    )
+    assert decoded == ["b_1"]
+    assert [(video.name, video.num_frames) for video in scan.videos] == [("a_1", 5), ("b_1", 4)]
 
 
 @pytest.mark.parametrize("packets", [0, 3])
