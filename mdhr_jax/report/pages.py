@@ -1,6 +1,6 @@
 """A report in words: what it says about each study, its tables, and every directory that was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mdhr_jax.report import tables
@@ -195,7 +195,36 @@ def _runs(results: Results) -> list[Block]:
         "SHA-256 of predictions",
     )
     caption = "Every directory found, and whether its numbers are used"
-    return [Heading(2, "Runs"), Grid(caption, header, tuple(lines), numeric=False, in_print=False)]
+    on_screen = Grid(caption, header, tuple(lines), numeric=False, where="screen")
+    return [Heading(2, "Runs"), on_screen, *_runs_in_print(results, places)]
+
+
+def _runs_in_print(results: Results, places: Mapping[str, tuple[int, Place]]) -> list[Block]:
+    """The same for paper, where one table would be too wide: what numbers are made of, and what is left."""
+    used, left = [], []
+    for run in results.found:
+        if run.id in results.reasons or run.outcome is None:
+            left.append((run.id, run.path, run.kind, results.reasons.get(run.id, "")))
+            continue
+        _, place = places[run.id]
+        step, checkpoint = run.outcome.result["step"], run.outcome.checkpoint
+        hashed = run.config_hash or UNDEFINED
+        rows = _rows(place)
+        identity = (run.id, run.path, rows, place.arm, str(place.fold), str(place.seed), hashed)
+        used.append((*identity, str(step), checkpoint or "is gone"))
+    blocks: list[Block] = []
+    for caption, header, lines in (
+        (
+            "Runs that the numbers are made from",
+            ("Id", "Directory", "Rows", "Protocol", "Fold", "Seed", "Config hash", "Step", "Checkpoint"),
+            used,
+        ),
+        ("Directories that no number is made from", ("Id", "Directory", "State", "Why"), left),
+    ):
+        if lines:
+            cells = tuple(tuple(map(Cell, line)) for line in lines)
+            blocks.append(Grid(caption, header, cells, numeric=False, where="print"))
+    return blocks
 
 
 def _rows(place: Place | None) -> str:

@@ -231,7 +231,7 @@ def of_model(study: StudyResult, entry: Entry, title: str) -> Grid:
         tuple(lines),
         notes=tuple(notes),
         folded=True,
-        in_print=False,
+        where="screen",
     )
 
 

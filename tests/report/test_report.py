@@ -427,7 +427,43 @@ def test_latex_is_balanced_and_its_rows_fit_their_columns(made):
     assert text.count(r"\resizebox{\ifdim\width>\linewidth") == len(tables)
     assert r"\renewcommand{\@makecaption}" in text
     assert "−" not in text
-    assert "fold1-seed" not in text
+
+
+def test_print_names_the_runs_of_its_numbers_and_what_they_are(made):
+    content, out = made
+    text = (out / "report.tex").read_text()
+    plain = re.sub(r"\\([_#&])", r"\1", re.sub(r"\{\\scriptsize ([^{}]*)\}", r"\1", text))
+    backbone = of_model(content, "tiny")["means"]["f1"]["runs"]
+    assert f" {', '.join(backbone)} " in plain
+    lines = plain.splitlines()
+    for run in content["runs"]:
+        (line,) = [line for line in lines if line.startswith(f"{run['id']} & {run['directory']} & ")]
+        if run["used"]:
+            assert f" & {run['config_hash']} & 40 & is gone " in line
+        else:
+            assert f" & {run['state']} & " in line
+
+
+def test_a_table_too_wide_for_print_has_its_intervals_below_and_a_high_one_is_several():
+    number = Cell("12.3 (4.5 to 67.8) *", ("R1", "R2"))
+    wide = Grid("wide", ("Row", *["Measure (95 %)"] * 8), ((Cell("one"), *[number] * 8),) * 2)
+    text = latex.write([wide])
+    assert " & ".join([r"one", *[r"12.3 \textasteriskcentered{}"] * 8]) + r" \\" in text
+    assert text.count(r"{\scriptsize (4.5 to 67.8)}") == text.count(r"{\scriptsize R1, R2}") == 16
+    assert text.count(r"\begin{table}") == 1
+    narrow = latex.write([Grid("narrow", ("Row", "F1"), ((Cell("one"), number),))])
+    assert r"one & 12.3 (4.5 to 67.8) \textasteriskcentered{} {\scriptsize R1, R2} \\" in narrow
+    high = latex.write([Grid("high", ("Row",), tuple((Cell(f"x{n}y"),) for n in range(60)), notes=("seen",))])
+    assert [f"({n} of 2)" in high for n in (1, 2)] == [True, True]
+    assert [high.count(f"x{n}y") for n in range(60)] == [1] * 60
+    assert high.count("seen") == 1
+    assert high.index("x29y") < high.index(r"\end{table}") < high.index("x30y")
+
+
+def test_tables_for_print_are_in_print_only():
+    grid = Grid("for paper", ("A",), ((Cell("x"),),), where="print")
+    assert "for paper" in latex.write([grid])
+    assert "for paper" not in markdown.write([grid]) + html_writer.write([grid])
 
 
 AWKWARD = r"""a|b *c* _d_ <e> [f](g) `h` 50 % & $x$ #1 {i} \j ~ ^ "k" −1 –"""
@@ -455,7 +491,7 @@ def test_a_row_that_does_not_fit_its_table_is_refused():
 
 
 def test_headings_without_anything_to_print_are_left_out():
-    runs = Grid("r", ("A",), ((Cell("x"),),), in_print=False)
+    runs = Grid("r", ("A",), ((Cell("x"),),), where="screen")
     text = latex.write(
         [
             Heading(1, "one"),
