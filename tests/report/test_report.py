@@ -338,7 +338,7 @@ def test_an_undefined_au_is_a_dash_with_a_note(tmp_path):
     assert model["per_au"]["f1"]["AU9"]["value"] is None
     assert model["undefined"]["f1"] == {"AU25": "fold 2"}
     text = (tmp_path / "out" / "report.md").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("| Ours (ResNet-50), this project |"))
+    line = next(line for line in text.splitlines() if line.startswith("| Ours (ResNet-50), this project "))
     cells = [cell.strip() for cell in line.split("|")[2:-1]]
     assert cells[4] == "–"
     assert cells[6].endswith("†")
@@ -427,6 +427,31 @@ def test_latex_is_balanced_and_its_rows_fit_their_columns(made):
     assert text.count(r"\resizebox{\ifdim\width>\linewidth") == len(tables)
     assert r"\renewcommand{\@makecaption}" in text
     assert "−" not in text
+
+
+def test_every_line_of_numbers_names_its_runs_or_its_seeds(made, tmp_path):
+    _, out = made
+    for fold in (1, 2, 3):
+        config = made_runs.config_of("1", "resnet50", fold=fold, scale="full")
+        made_runs.finish(tmp_path / "runs" / str(fold), config)
+    report(tmp_path / "runs", tmp_path / "out")
+    looked_at = 0
+    for text in ((out / "report.md").read_text(), (tmp_path / "out" / "report.md").read_text()):
+        for block in text.partition("\n## Runs")[0].split("\n\n"):
+            lines = block.splitlines()
+            if not lines[0].startswith("| ") or lines[0].startswith("| AU |"):
+                continue  # Of a single model's AUs the last line names the runs of all.
+            header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
+            for line in lines[2:]:
+                title, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
+                if title.endswith((", printed", ", 95 %", ", less the printed")):
+                    continue  # Numbers of the line above, or none of ours.
+                ours = [c for c, name in zip(cells, header[1:], strict=True) if name != "Printed"]
+                if any(re.match(r"[+−]?\d+\.\d", cell) for cell in ours):
+                    looked_at += 1
+                    seeds = header[0] == "Rows" and any(re.fullmatch(r"\d+(, \d+)*", c) for c in ours)
+                    assert seeds or "](#R" in line, line
+    assert looked_at > 30
 
 
 def test_print_names_the_runs_of_its_numbers_and_what_they_are(made):
