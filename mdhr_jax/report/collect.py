@@ -241,7 +241,7 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
     _check_identity(result, found, config)
     names = found.meta["au_names"]
     recounted = summarize(found.counts(), names)
-    for key in results.PER_AU:
+    for key in (key for name in results.PER_AU for key in (name, f"{name}_mean")):
         if not _same(result[key], recounted[key]):
             raise _UnusableError(
                 "damaged", f"{key} in {workdir.RESULT_FILE} does not follow from {file.name}"
@@ -308,12 +308,17 @@ def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None,
     return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {}).get("mdhr_jax")
 
 
-def _same(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
-    """Whether two sets of percentages are the same, undefined where the other is."""
-    if one.keys() != other.keys():
-        return False
+def _same(one: Any, other: Any) -> bool:
+    """Whether two percentages, or two sets of them by AU, are the same, undefined where the other is.
 
-    def plain(values: Mapping[str, float | None]) -> list[float]:
-        return [np.nan if values[name] is None else float(values[name] or 0) for name in one]
-
-    return np.allclose(plain(one), plain(other), rtol=0, atol=_TOLERANCE, equal_nan=True)
+    What is read from a file, the first, may be anything.
+    """
+    if isinstance(other, Mapping):
+        return (
+            isinstance(one, Mapping)
+            and one.keys() == other.keys()
+            and all(_same(one[name], other[name]) for name in other)
+        )
+    if one is None or other is None:
+        return one is other
+    return isinstance(one, int | float) and not isinstance(one, bool) and abs(one - other) <= _TOLERANCE

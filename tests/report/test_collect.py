@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import os
 
 import numpy as np
@@ -128,6 +129,33 @@ def another_number(directory, config):
     return "damaged", "f1 in result.json does not follow from predictions.npz"
 
 
+def another_mean(directory, config):
+    made_runs.finish(directory, config)
+    result = results.read_result(directory / "result.json")
+    results.write_result(directory / "result.json", result | {"f1_mean": result["f1_mean"] + 0.01})
+    return "damaged", "f1_mean in result.json does not follow from predictions.npz"
+
+
+def a_number_that_is_none(directory, config):
+    made_runs.finish(directory, config)
+    text = (directory / "result.json").read_text()
+    (directory / "result.json").write_text(re.sub('"accuracy_mean": [0-9.]+', '"accuracy_mean": NaN', text))
+    return "damaged", "accuracy_mean in result.json does not follow from predictions.npz"
+
+
+def words_for_numbers(directory, config):
+    made_runs.finish(directory, config)
+    content = json.loads((directory / "result.json").read_text()) | {"f1": "good"}
+    (directory / "result.json").write_text(json.dumps(content))
+    return "damaged", "f1 in result.json does not follow from predictions.npz"
+
+
+def no_object_for_a_result(directory, config):
+    made_runs.finish(directory, config)
+    (directory / "result.json").write_text("null")
+    return "damaged", "result.json holds a NoneType, expected an object"
+
+
 def result_of_another_configuration(directory, config):
     made_runs.finish(directory, config)
     made_runs.start(directory, made_runs.config_of("3", "mfd", fold=2, seed=4))
@@ -200,6 +228,10 @@ def an_album(directory, config):
         predictions_before_result,
         predictions_of_another_step,
         another_number,
+        another_mean,
+        a_number_that_is_none,
+        words_for_numbers,
+        no_object_for_a_result,
         result_of_another_configuration,
         result_alone,
         evaluation_of_a_chosen_step,
