@@ -198,14 +198,25 @@ def _config(directory: Path) -> dict[str, Any] | None:
         config = workdir.read_config(path)
     except (ValueError, OSError) as error:
         raise _UnusableError("damaged", str(error)) from error
+    foreign = f"{workdir.CONFIG_FILE} is not a configuration of this project"
     try:
         config_lib.identity(config)
         rows.model_name(config)
-        _ = (config["fold"] + 0, config["seed"] + 0)
+        # Values that the report reads itself; everything else only names the study.
+        arm = config.get("eval", {}).get("protocol", protocols.PAPER)
+        strange = config_lib.wrong_kinds(config) or [
+            f"{key} is {value!r}"
+            for key, value, known in (
+                ("fold", config["fold"], config["fold"] in facs.FOLDS),
+                ("seed", config["seed"], config["seed"] >= 0),
+                ("eval.protocol", arm, arm in protocols.PROTOCOLS),
+            )
+            if not known
+        ]
     except (KeyError, AttributeError, TypeError) as error:
-        raise _UnusableError(
-            "foreign", f"{workdir.CONFIG_FILE} is not a configuration of this project"
-        ) from error
+        raise _UnusableError("foreign", foreign) from error
+    if strange:
+        raise _UnusableError("foreign", f"{foreign}: {', '.join(strange)}")
     return config
 
 

@@ -2,13 +2,15 @@
 
 import fcntl
 import json
-import re
 import os
+import re
 
 import numpy as np
 import pytest
 
+from mdhr_jax import config as config_lib
 from mdhr_jax.report import collect, studies
+from mdhr_jax.tables import plan, rows
 from mdhr_jax.training import predictions, results, workdir
 from tests.report import made_runs
 
@@ -250,6 +252,55 @@ def test_what_is_no_finished_run_is_called_what_it_is(make, tmp_path, config):
     assert detail in run.detail
     assert str(tmp_path) not in run.detail
     assert run.outcome is None
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("eval.protocol", ["paper"]),
+        ("eval.protocol", None),
+        ("eval.protocol", "best"),
+        ("eval.validation_share", "a fifth"),
+        ("eval", None),
+        ("model.pretrained", None),
+        ("model.mfd", "yes"),
+        ("model.mfd_scales", 4),
+        ("model.mfd_scales", ["1"]),
+        ("train.epochs", True),
+        ("train.clip_norm", "1"),
+        ("data", []),
+        ("dataset", ["bp4d"]),
+        ("fold", 9),
+        ("fold", 1.5),
+        ("seed", -1),
+        ("seed", None),
+    ],
+)
+def test_values_that_no_configuration_has_make_a_directory_foreign(key, value, finished, tmp_path, config):
+    (made_runs.finish if finished else made_runs.start)(tmp_path / "r", config)
+    path = tmp_path / "r" / "config.json"
+    content = json.loads(path.read_text())
+    *sections, last = key.split(".")
+    node = content
+    for section in sections:
+        node = node[section]
+    node[last] = value
+    path.write_text(json.dumps(content))
+    (found,) = collect.collect(tmp_path)
+    assert (found.kind, found.outcome) == ("foreign", None)
+    assert "config.json is not a configuration of this project" in found.detail
+    assert studies.sort([found]).reasons == {found.id: found.detail}
+
+
+def test_configurations_of_every_row_hold_values_of_the_right_kind():
+    for table, of_table in rows.ROWS.items():
+        for row in of_table:
+            argument = f"table={table},row={row.name}" + ",init_from=RUN" * row.finetuned
+            config = plan.load_config(plan.config_file(), argument)
+            assert config_lib.wrong_kinds(config_lib.as_json(config)) == []
+    config = made_runs.config_of("3", "mfd", train__clip_norm=1.0, model__mfd_scales="(1,2)")
+    assert config_lib.wrong_kinds(config_lib.as_json(config)) == []
 
 
 def test_a_running_run_is_one_whose_lock_is_held(tmp_path, config):
