@@ -115,8 +115,8 @@ class _UnusableError(Exception):
 def collect(root: Path, *, skip: Path | None = None) -> list[Found]:
     """Looks at all directories below one, itself included.
 
-    Links are followed; what is reached twice is listed once. Hidden directories are left out, and so are
-    those inside a run.
+    Links are followed; what is reached twice is listed once, and where it lies if it lies below `root`.
+    Hidden directories are left out, and so are those inside a run.
 
     Args:
         root: where to begin.
@@ -147,24 +147,24 @@ def _directories(root: Path, skip: Path | None) -> list[Path]:
     left_out = None if skip is None else skip.resolve()
     seen: set[Path] = set()
     chosen = []
-    for name, below, files in os.walk(root, followlinks=True, onerror=_raise):
-        directory = Path(name)
+    waiting, links = [root], []
+    while waiting or links:
+        # Links last: what is reached both ways is listed where it lies.
+        directory = waiting.pop() if waiting else links.pop(links.index(min(links)))
         real = directory.resolve()
         if real in seen or real == left_out:
-            below.clear()
             continue
         seen.add(real)
-        is_run = any(mark in files or mark in below for mark in _MARKS)
+        with os.scandir(directory) as entries:
+            inside = list(entries)
+        below = [entry for entry in inside if entry.is_dir()]
+        is_run = any(entry.name in _MARKS for entry in inside)
         if is_run or (not below and directory != root):
             chosen.append(directory)
-        below[:] = sorted(
-            other for other in below if not other.startswith(".") and not (is_run and other in _INSIDE_RUNS)
-        )
+        for entry in below:
+            if not entry.name.startswith(".") and not (is_run and entry.name in _INSIDE_RUNS):
+                (links if entry.is_symlink() else waiting).append(directory / entry.name)
     return sorted(chosen, key=lambda path: path.relative_to(root).parts)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _look(directory: Path, name: str, path: str) -> Found:

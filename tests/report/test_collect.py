@@ -323,6 +323,8 @@ def test_every_directory_is_found_once_and_none_inside_a_run(tmp_path, config):
     elsewhere = made_runs.start(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "r", config)
     os.symlink(elsewhere, tmp_path / "linked")
     os.symlink(tmp_path, tmp_path / "b" / "circle")
+    os.symlink(tmp_path / "b", tmp_path / "another-b")
+    os.symlink(tmp_path / "nowhere", tmp_path / "broken")
     (tmp_path / "out").mkdir()
     found = look(tmp_path, skip=tmp_path / "out")
     assert list(found) == ["a", "b/deep/r", "empty", "linked"]
