@@ -8,7 +8,7 @@ from mdhr_jax.report.bootstrap import LEVEL
 from mdhr_jax.report.document import Block, Bullets, Cell, Grid, Heading, Paragraph, Picture
 from mdhr_jax.report.numbers import UNDEFINED
 from mdhr_jax.report.results import Results, StudyResult, TableResult
-from mdhr_jax.report.studies import Place
+from mdhr_jax.report.studies import Place, Study
 from mdhr_jax.tables import rows
 
 FIGURES = "figures"
@@ -100,6 +100,7 @@ def _study(result: StudyResult, results: Results) -> list[Block]:
             )
         )
         blocks.append(Bullets(study.departures))
+    blocks.append(Paragraph(_ingredients(study, results)))
     if len(results.settings.folds) < 3:
         folds = ", ".join(map(str, results.settings.folds))
         blocks.append(
@@ -121,6 +122,20 @@ def _study(result: StudyResult, results: Results) -> list[Block]:
             if entry is not None and entry.seeds:
                 blocks.append(tables.of_model(result, entry, title))
     return blocks
+
+
+def _ingredients(study: Study, results: Results) -> str:
+    """What the runs of a study share, and why those of others like it stand apart."""
+    shared = "; ".join(f"{name}: {text}" for name, text in study.ingredients)
+    sentences = [f"All runs of this study share: {shared}."]
+    for result in results.studies:
+        other = result.study
+        if other is not study and other.title == study.title:
+            names = [*study.unlike(other), *["recipe"] * (other.departures != study.departures)]
+            # Without one of these, runs that know too little about themselves could belong to either.
+            why = f"differs in {', '.join(names)}" if names else "holds runs that may be of either"
+            sentences.append(f"Study {other.number}, which is alike, {why}.")
+    return " ".join(sentences)
 
 
 def _table(table: TableResult, result: StudyResult, results: Results) -> list[Block]:

@@ -16,7 +16,7 @@ from mdhr_jax.report import html as html_writer
 from mdhr_jax.report import latex, markdown, numbers
 from mdhr_jax.report.document import Bullets, Cell, Grid, Heading, Paragraph
 from mdhr_jax.report.evidence import Number
-from mdhr_jax.training import workdir
+from mdhr_jax.training import predictions, workdir
 from tests.conftest import run_in_repository
 from tests.report import made_runs
 
@@ -145,6 +145,28 @@ def test_every_directory_is_listed_with_its_state_and_why(made):
         "not a run",
     }
     assert all(run["used"] == (run["reason"] == "") for run in runs.values())
+
+
+def test_studies_say_what_their_runs_share_and_what_tells_like_ones_apart(tmp_path):
+    config = made_runs.config_of("3", "afe")
+    made_runs.finish(tmp_path / "runs" / "one", config)
+    other = made_runs.finish(tmp_path / "runs" / "other", config)
+    found = predictions.read(other / "predictions.npz")
+    meta = {**found.meta, "data_fingerprint": "9" * 64}
+    found = made_runs.dataclasses.replace(found, meta=meta)
+    (other / "predictions.npz").write_bytes(predictions.encode(found))
+    made_runs.finish(tmp_path / "runs" / "short", made_runs.config_of("3", "afe", train__epochs=7))
+    content = report(tmp_path / "runs", tmp_path / "out")
+    assert len(content["studies"]) == 3
+    text = (tmp_path / "out" / "report.md").read_text()
+    sections = re.split(r"\n## ", text)[2:5]
+    number = {s["recipe"]["data fingerprint"][0]: s["number"] for s in content["studies"][:2]}
+    nines, usual = sections[number["9"] - 1], sections[number["a"] - 1]
+    assert f"data fingerprint: {'9' * 12};" in nines
+    assert f"Study {number['a']}, which is alike, differs in data fingerprint." in nines
+    assert f"Study {number['9']}, which is alike, differs in data fingerprint." in usual
+    assert "Study 3, which is alike, differs in recipe." in usual
+    assert "version of mdhr\\_jax: not known" in usual
 
 
 def test_other_scales_and_recipes_stand_apart(made):
