@@ -290,6 +290,31 @@ def config_hash(config: Mapping[str, Any] | ConfigDict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def wrong_kinds(found: Mapping[str, Any]) -> list[str]:
+    """One line for each key of a configuration whose value is of another kind than that of `base`.
+
+    Args:
+        found: as JSON has it; keys may be missing, as they are in runs of older versions.
+    """
+    flat, usual = flatten(found), flatten(base())
+    sections = {key.rpartition(".")[0] for key in usual}
+    return [
+        f"{key} is {value!r}"
+        for key, value in flat.items()
+        if (key in usual and not _same_kind(value, usual[key])) or key in sections
+    ]
+
+
+def _same_kind(value: Any, usual: Any) -> bool:
+    if usual is None:  # A number that may be absent.
+        return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if isinstance(usual, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(usual, list):
+        return isinstance(value, list) and all(type(item) is type(usual[0]) for item in value)
+    return type(value) is type(usual)
+
+
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """One line for each result-changing key in which two configurations differ."""
     old, new = identity(found), identity(wanted)

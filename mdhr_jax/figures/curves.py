@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 
 from mdhr_jax.figures import style
 from mdhr_jax.figures.runs import Run
-from mdhr_jax.training import logs, results, workdir
+from mdhr_jax.training import logs, workdir
 
 Series = tuple[Int64[np.ndarray, "_"], Float64[np.ndarray, "_"]]
 
@@ -64,11 +64,13 @@ def curves(run: Run) -> Curves:
     finished = (run.directory / workdir.RESULT_FILE).is_file()
     step = None
     if finished:
-        try:
-            step = results.read_result(run.directory / workdir.RESULT_FILE)["step"]
-        except ValueError:
-            # A result of an older version still knows its step.
-            step = workdir.read_config(run.directory / workdir.RESULT_FILE).get("step")
+        # A result of an older version still knows its step.
+        path = run.directory / workdir.RESULT_FILE
+        step = workdir.read_config(path).get("step")
+        if not isinstance(step, int):
+            raise ValueError(
+                f"{path} names no step; the run's own command writes it anew from its checkpoints"
+            )
     trained = {name: _series(train, name) for name in TRAINED}
     if not trained["region_loss"][1].any():
         # The log says 0 where there is nothing that could have a loss.

@@ -115,8 +115,8 @@ class _UnusableError(Exception):
 def collect(root: Path, *, skip: Path | None = None) -> list[Found]:
     """Looks at all directories below one, itself included.
 
-    Links are followed; what is reached twice is listed once. Hidden directories are left out, and so are
-    those inside a run.
+    Links are followed; what is reached twice is listed once, and where it lies if it lies below `root`.
+    Hidden directories are left out, and so are those inside a run.
 
     Args:
         root: where to begin.
@@ -147,24 +147,24 @@ def _directories(root: Path, skip: Path | None) -> list[Path]:
     left_out = None if skip is None else skip.resolve()
     seen: set[Path] = set()
     chosen = []
-    for name, below, files in os.walk(root, followlinks=True, onerror=_raise):
-        directory = Path(name)
+    waiting, links = [root], []
+    while waiting or links:
+        # Links last: what is reached both ways is listed where it lies.
+        directory = waiting.pop() if waiting else links.pop(links.index(min(links)))
         real = directory.resolve()
         if real in seen or real == left_out:
-            below.clear()
             continue
         seen.add(real)
-        is_run = any(mark in files or mark in below for mark in _MARKS)
+        with os.scandir(directory) as entries:
+            inside = list(entries)
+        below = [entry for entry in inside if entry.is_dir()]
+        is_run = any(entry.name in _MARKS for entry in inside)
         if is_run or (not below and directory != root):
             chosen.append(directory)
-        below[:] = sorted(
-            other for other in below if not other.startswith(".") and not (is_run and other in _INSIDE_RUNS)
-        )
+        for entry in below:
+            if not entry.name.startswith(".") and not (is_run and entry.name in _INSIDE_RUNS):
+                (links if entry.is_symlink() else waiting).append(directory / entry.name)
     return sorted(chosen, key=lambda path: path.relative_to(root).parts)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _look(directory: Path, name: str, path: str) -> Found:
@@ -198,14 +198,25 @@ def _config(directory: Path) -> dict[str, Any] | None:
         config = workdir.read_config(path)
     except (ValueError, OSError) as error:
         raise _UnusableError("damaged", str(error)) from error
+    foreign = f"{workdir.CONFIG_FILE} is not a configuration of this project"
     try:
         config_lib.identity(config)
         rows.model_name(config)
-        _ = (config["fold"] + 0, config["seed"] + 0)
+        # Values that the report reads itself; everything else only names the study.
+        arm = config.get("eval", {}).get("protocol", protocols.PAPER)
+        strange = config_lib.wrong_kinds(config) or [
+            f"{key} is {value!r}"
+            for key, value, known in (
+                ("fold", config["fold"], config["fold"] in facs.FOLDS),
+                ("seed", config["seed"], config["seed"] >= 0),
+                ("eval.protocol", arm, arm in protocols.PROTOCOLS),
+            )
+            if not known
+        ]
     except (KeyError, AttributeError, TypeError) as error:
-        raise _UnusableError(
-            "foreign", f"{workdir.CONFIG_FILE} is not a configuration of this project"
-        ) from error
+        raise _UnusableError("foreign", foreign) from error
+    if strange:
+        raise _UnusableError("foreign", f"{foreign}: {', '.join(strange)}")
     return config
 
 
@@ -241,7 +252,7 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
     _check_identity(result, found, config)
     names = found.meta["au_names"]
     recounted = summarize(found.counts(), names)
-    for key in results.PER_AU:
+    for key in (key for name in results.PER_AU for key in (name, f"{name}_mean")):
         if not _same(result[key], recounted[key]):
             raise _UnusableError(
                 "damaged", f"{key} in {workdir.RESULT_FILE} does not follow from {file.name}"
@@ -308,12 +319,17 @@ def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None,
     return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {}).get("mdhr_jax")
 
 
-def _same(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> bool:
-    """Whether two sets of percentages are the same, undefined where the other is."""
-    if one.keys() != other.keys():
-        return False
+def _same(one: Any, other: Any) -> bool:
+    """Whether two percentages, or two sets of them by AU, are the same, undefined where the other is.
 
-    def plain(values: Mapping[str, float | None]) -> list[float]:
-        return [np.nan if values[name] is None else float(values[name] or 0) for name in one]
-
-    return np.allclose(plain(one), plain(other), rtol=0, atol=_TOLERANCE, equal_nan=True)
+    What is read from a file, the first, may be anything.
+    """
+    if isinstance(other, Mapping):
+        return (
+            isinstance(one, Mapping)
+            and one.keys() == other.keys()
+            and all(_same(one[name], other[name]) for name in other)
+        )
+    if one is None or other is None:
+        return one is other
+    return isinstance(one, int | float) and not isinstance(one, bool) and abs(one - other) <= _TOLERANCE

@@ -5,6 +5,7 @@ Text is plain: a writer escapes what its format would take for markup.
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Grid:
         notes: below it.
         numeric: whether the columns behind the first hold numbers.
         folded: whether it may be hidden at first where a format can do that.
-        in_print: whether it belongs into a paper, and so into LaTeX.
+        where: whether it belongs into Markdown and HTML (``screen``), into LaTeX (``print``), or into all.
     """
 
     caption: str
@@ -75,7 +76,7 @@ class Grid:
     notes: tuple[str, ...] = ()
     numeric: bool = True
     folded: bool = False
-    in_print: bool = True
+    where: Literal["everywhere", "screen", "print"] = "everywhere"
 
     def __post_init__(self) -> None:
         if wrong := [row for row in self.rows if len(row) != len(self.header)]:

@@ -31,7 +31,8 @@ def write(blocks: Sequence[Block]) -> str:
         OSError: a picture cannot be read.
     """
     title = next((block.text for block in blocks if isinstance(block, Heading)), "Report")
-    body = "\n".join(_block(block) for block in blocks)
+    shown = (block for block in blocks if not (isinstance(block, Grid) and block.where == "print"))
+    body = "\n".join(map(_block, shown))
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

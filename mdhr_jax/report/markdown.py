@@ -10,7 +10,8 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~#])")
 
 def write(blocks: Sequence[Block]) -> str:
     """The text of the file."""
-    return "\n\n".join(_block(block) for block in blocks) + "\n"
+    shown = (block for block in blocks if not (isinstance(block, Grid) and block.where == "print"))
+    return "\n\n".join(map(_block, shown)) + "\n"
 
 
 def _block(block: Block) -> str:

@@ -1,6 +1,6 @@
 """A report in words: what it says about each study, its tables, and every directory that was found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mdhr_jax.report import tables
@@ -8,7 +8,7 @@ from mdhr_jax.report.bootstrap import LEVEL
 from mdhr_jax.report.document import Block, Bullets, Cell, Grid, Heading, Paragraph, Picture
 from mdhr_jax.report.numbers import UNDEFINED
 from mdhr_jax.report.results import Results, StudyResult, TableResult
-from mdhr_jax.report.studies import Place
+from mdhr_jax.report.studies import Place, Study
 from mdhr_jax.tables import rows
 
 FIGURES = "figures"
@@ -100,6 +100,7 @@ def _study(result: StudyResult, results: Results) -> list[Block]:
             )
         )
         blocks.append(Bullets(study.departures))
+    blocks.append(Paragraph(_ingredients(study, results)))
     if len(results.settings.folds) < 3:
         folds = ", ".join(map(str, results.settings.folds))
         blocks.append(
@@ -121,6 +122,20 @@ def _study(result: StudyResult, results: Results) -> list[Block]:
             if entry is not None and entry.seeds:
                 blocks.append(tables.of_model(result, entry, title))
     return blocks
+
+
+def _ingredients(study: Study, results: Results) -> str:
+    """What the runs of a study share, and why those of others like it stand apart."""
+    shared = "; ".join(f"{name}: {text}" for name, text in study.ingredients)
+    sentences = [f"All runs of this study share: {shared}."]
+    for result in results.studies:
+        other = result.study
+        if other is not study and other.title == study.title:
+            names = [*study.unlike(other), *["recipe"] * (other.departures != study.departures)]
+            # Without one of these, runs that know too little about themselves could belong to either.
+            why = f"differs in {', '.join(names)}" if names else "holds runs that may be of either"
+            sentences.append(f"Study {other.number}, which is alike, {why}.")
+    return " ".join(sentences)
 
 
 def _table(table: TableResult, result: StudyResult, results: Results) -> list[Block]:
@@ -195,7 +210,36 @@ def _runs(results: Results) -> list[Block]:
         "SHA-256 of predictions",
     )
     caption = "Every directory found, and whether its numbers are used"
-    return [Heading(2, "Runs"), Grid(caption, header, tuple(lines), numeric=False, in_print=False)]
+    on_screen = Grid(caption, header, tuple(lines), numeric=False, where="screen")
+    return [Heading(2, "Runs"), on_screen, *_runs_in_print(results, places)]
+
+
+def _runs_in_print(results: Results, places: Mapping[str, tuple[int, Place]]) -> list[Block]:
+    """The same for paper, where one table would be too wide: what numbers are made of, and what is left."""
+    used, left = [], []
+    for run in results.found:
+        if run.id in results.reasons or run.outcome is None:
+            left.append((run.id, run.path, run.kind, results.reasons.get(run.id, "")))
+            continue
+        _, place = places[run.id]
+        step, checkpoint = run.outcome.result["step"], run.outcome.checkpoint
+        hashed = run.config_hash or UNDEFINED
+        rows = _rows(place)
+        identity = (run.id, run.path, rows, place.arm, str(place.fold), str(place.seed), hashed)
+        used.append((*identity, str(step), checkpoint or "is gone"))
+    blocks: list[Block] = []
+    for caption, header, lines in (
+        (
+            "Runs that the numbers are made from",
+            ("Id", "Directory", "Rows", "Protocol", "Fold", "Seed", "Config hash", "Step", "Checkpoint"),
+            used,
+        ),
+        ("Directories that no number is made from", ("Id", "Directory", "State", "Why"), left),
+    ):
+        if lines:
+            cells = tuple(tuple(map(Cell, line)) for line in lines)
+            blocks.append(Grid(caption, header, cells, numeric=False, where="print"))
+    return blocks
 
 
 def _rows(place: Place | None) -> str:

@@ -104,6 +104,21 @@ class Study:
         return f"{self.au_set.title}, {self.scale} scale"
 
     @property
+    def ingredients(self) -> tuple[tuple[str, str], ...]:
+        """What its runs share that no departure tells: data, version and weights, as name and text."""
+        shown = {key: "not known" if self.recipe[key] is None else str(self.recipe[key]) for key in _OPEN}
+        # The beginning tells; report.json has all of it.
+        return tuple((shown | {_DATA: shown[_DATA][:12]}).items())
+
+    def unlike(self, other: "Study") -> tuple[str, ...]:
+        """Names of the ingredients in which another study differs, of which both know."""
+        return tuple(
+            key
+            for key in _OPEN
+            if self.recipe[key] != other.recipe[key] and None not in (self.recipe[key], other.recipe[key])
+        )
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Protocols that it has runs of, the paper's first."""
         return tuple(sorted(self.asked, key=lambda arm: (not arm.startswith(protocols.PAPER), arm)))

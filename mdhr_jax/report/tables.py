@@ -15,6 +15,10 @@ DAGGER = " †"
 """Behind the number of an AU that is undefined in some folds."""
 
 _NO_RUN = "no run"
+_GAP = "gap"
+_PAIRS = (
+    "A difference is made from the runs of both rows with these seeds, which the table of each fold names."
+)
 _BASELINE = "Always present"
 
 
@@ -41,8 +45,10 @@ def main(result: TableResult, study: StudyResult) -> Grid:
         lines.append(tuple(line))
     baseline = [Cell(_BASELINE), Cell(UNDEFINED)]
     for arm in arms:
-        baseline.append(Cell(numbers.with_interval(study.baseline and study.baseline[0])))
-        baseline += [Cell(UNDEFINED)] * (1 + result.compares(arm))
+        of_labels = study.baseline[0] if study.baseline else None
+        baseline.append(Cell(numbers.with_interval(of_labels)))
+        baseline += [Cell(UNDEFINED)] * result.compares(arm)
+        baseline.append(Cell(UNDEFINED if of_labels is None else "", of_labels.runs if of_labels else ()))
     return Grid(
         f"{_name(result)}: mean F1 in percent{_on(result)}",
         tuple(header),
@@ -53,8 +59,8 @@ def main(result: TableResult, study: StudyResult) -> Grid:
 
 def _mean(entry: Entry | None) -> str:
     if entry is None or (not entry.runs and not entry.seeds):
-        return _NO_RUN if entry is None else "gap"
-    return numbers.with_interval(entry.means[F1.key]) if entry.seeds else "gap"
+        return _NO_RUN if entry is None else _GAP
+    return numbers.with_interval(entry.means[F1.key]) if entry.seeds else _GAP
 
 
 def per_au(result: TableResult, study: StudyResult, arm: str) -> Grid:
@@ -69,12 +75,12 @@ def per_au(result: TableResult, study: StudyResult, arm: str) -> Grid:
     for row in result.rows:
         entry = result.entries[arm].get(row.name)
         if entry is None or not entry.seeds:
-            lines.append(_line(f"{row.title}, this project", ["gap"] * (len(names) + 1)))
+            lines.append(_line(f"{row.title}, this project", [_GAP] * (len(names) + 1)))
             continue
         of_aus, marks = entry.of_aus[F1.key], entry.undefined[F1.key]
         values = [*of_aus, entry.means[F1.key]]
         texts = [numbers.percent(value.value) + DAGGER * (n in marks) for n, value in enumerate(values)]
-        lines.append(_line(f"{row.title}, this project", texts))
+        lines.append(_line(f"{row.title}, this project", texts, values[-1].runs))
         intervals = [UNDEFINED if v.interval is None else numbers.between(v.interval) for v in values]
         lines.append(_line(f"{row.title}, 95 %", intervals))
         if result.compares(arm) and row.per_au and row.average is not None:
@@ -83,7 +89,8 @@ def per_au(result: TableResult, study: StudyResult, arm: str) -> Grid:
             lines.append(_line(f"{row.title}, less the printed", map(_short_difference, less)))
     if study.baseline is not None:
         mean, of_aus = study.baseline
-        lines.append(_line(_BASELINE, [numbers.percent(value.value) for value in (*of_aus, mean)]))
+        texts = [numbers.percent(value.value) for value in (*of_aus, mean)]
+        lines.append(_line(_BASELINE, texts, mean.runs))
     departing = [row.title for row in printed_rows if row.average_departs]
     return Grid(
         f"{_name(result)}: F1 of each AU in percent, protocol {arm}{_on(result)}",
@@ -131,7 +138,7 @@ def folds(result: TableResult, study: StudyResult, arm: str, settings: Settings)
 
 def _plain_mean(values: Sequence[Number | None]) -> str:
     known = [value.value for value in values if value is not None and value.value is not None]
-    return numbers.percent(sum(known) / len(known)) if len(known) == len(values) else "gap"
+    return numbers.percent(sum(known) / len(known)) if len(known) == len(values) else _GAP
 
 
 def _state(entry: Entry | None, seed: int, fold: int) -> str:
@@ -153,16 +160,18 @@ def comparisons(result: TableResult, study: StudyResult) -> Grid | None:
         line = [Cell(f"{found.higher.title} less {found.lower.title}"), Cell(order)]
         for arm in arms:
             line.append(Cell(numbers.difference(found.differences[arm].number)))
+            seeds = found.differences[arm].seeds if found.differences[arm].number else ()
+            line.append(Cell(", ".join(map(str, seeds)) or UNDEFINED))
             line.append(Cell(found.verdict(arm) or UNDEFINED))
         lines.append(tuple(line))
     header = ["Rows", "Printed"]
     for arm in arms:
-        header += [f"Protocol {arm}: difference (95 %)", f"Printed order under {arm}"]
+        header += [f"Protocol {arm}: difference (95 %)", f"Seeds of {arm}", f"Printed order under {arm}"]
     return Grid(
         f"{_name(result)}: differences of mean F1 in percent, rows paired by subject{_on(result)}",
         tuple(header),
         tuple(lines),
-        notes=_not_compared(result, arms),
+        notes=(_PAIRS, *_not_compared(result, arms)),
     )
 
 
@@ -201,7 +210,7 @@ def all_measures(study: StudyResult, arm: str, titles: Mapping[str, str]) -> Gri
         entry = study.entries.get((arm, model))
         if entry is not None and entry.seeds:
             cells = [Cell(numbers.with_interval(entry.means[measure.key])) for measure in MEASURES]
-            lines.append((Cell(title), *cells))
+            lines.append((Cell(title, entry.means[F1.key].runs), *cells))
     return Grid(
         f"Measures beside F1, means over AUs and folds in percent (95 %), protocol {arm}",
         ("Row", *(measure.title for measure in MEASURES)),
@@ -219,7 +228,8 @@ def of_model(study: StudyResult, entry: Entry, title: str) -> Grid:
             text = numbers.with_interval(entry.of_aus[measure.key][n])
             cells.append(Cell(text + DAGGER * (n in entry.undefined[measure.key])))
         lines.append((Cell(name), *cells))
-    lines.append((Cell("Mean"), *(Cell(numbers.with_interval(entry.means[m.key])) for m in MEASURES)))
+    runs = entry.means[F1.key].runs
+    lines.append((Cell("Mean", runs), *(Cell(numbers.with_interval(entry.means[m.key])) for m in MEASURES)))
     notes = [
         f"{measure.title} of {names[n]} is undefined in {where}."
         for measure in MEASURES
@@ -231,12 +241,12 @@ def of_model(study: StudyResult, entry: Entry, title: str) -> Grid:
         tuple(lines),
         notes=tuple(notes),
         folded=True,
-        in_print=False,
+        where="screen",
     )
 
 
-def _line(title: str, texts: Iterable[str]) -> tuple[Cell, ...]:
-    return (Cell(title), *map(Cell, texts))
+def _line(title: str, texts: Iterable[str], runs: tuple[str, ...] = ()) -> tuple[Cell, ...]:
+    return (Cell(title, runs), *map(Cell, texts))
 
 
 def _printed(percent: float | None) -> str:

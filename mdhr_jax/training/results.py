@@ -104,6 +104,8 @@ def read_result(path: Path) -> dict[str, Any]:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); {_AGAIN}") from error
+    if not isinstance(result, dict):
+        raise ValueError(f"{path} holds a {type(result).__name__}, expected an object; {_AGAIN}")
     if missing := [key for key in RESULT_KEYS if key not in result]:
         raise ValueError(f"{path} lacks {', '.join(missing)}; {_AGAIN}")
     return result

@@ -100,9 +100,15 @@ def read_config(path: Path) -> dict[str, Any]:
         ValueError: the file is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); remove it if the directory holds no run") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}, expected an object; remove it if the directory holds "
+            "no run"
+        )
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -144,6 +144,13 @@ def test_curves_of_the_honest_protocol_of_no_regions_and_of_damage(tmp_path, pap
         curves.draw([new], "")
 
 
+@pytest.mark.parametrize("content", ["[]", "7", "null", "{}", '{"step": "10"}', '{"step": '])
+def test_a_result_that_names_no_step_is_told(content, paper_run):
+    (paper_run / workdir.RESULT_FILE).write_text(content)
+    with pytest.raises(ValueError, match=r"result\.json (names no step|is not JSON|holds a \w+, expected)"):
+        curves.curves(open_runs([paper_run])[0])
+
+
 def test_runs_of_one_name_are_told_apart_by_their_parents(tmp_path):
     for model in ("a", "b"):
         write_config(tmp_path / model / "run", small_config(tmp_path))

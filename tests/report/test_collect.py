@@ -3,11 +3,14 @@
 import fcntl
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 
+from mdhr_jax import config as config_lib
 from mdhr_jax.report import collect, studies
+from mdhr_jax.tables import plan, rows
 from mdhr_jax.training import predictions, results, workdir
 from tests.report import made_runs
 
@@ -128,6 +131,33 @@ def another_number(directory, config):
     return "damaged", "f1 in result.json does not follow from predictions.npz"
 
 
+def another_mean(directory, config):
+    made_runs.finish(directory, config)
+    result = results.read_result(directory / "result.json")
+    results.write_result(directory / "result.json", result | {"f1_mean": result["f1_mean"] + 0.01})
+    return "damaged", "f1_mean in result.json does not follow from predictions.npz"
+
+
+def a_number_that_is_none(directory, config):
+    made_runs.finish(directory, config)
+    text = (directory / "result.json").read_text()
+    (directory / "result.json").write_text(re.sub('"accuracy_mean": [0-9.]+', '"accuracy_mean": NaN', text))
+    return "damaged", "accuracy_mean in result.json does not follow from predictions.npz"
+
+
+def words_for_numbers(directory, config):
+    made_runs.finish(directory, config)
+    content = json.loads((directory / "result.json").read_text()) | {"f1": "good"}
+    (directory / "result.json").write_text(json.dumps(content))
+    return "damaged", "f1 in result.json does not follow from predictions.npz"
+
+
+def no_object_for_a_result(directory, config):
+    made_runs.finish(directory, config)
+    (directory / "result.json").write_text("null")
+    return "damaged", "result.json holds a NoneType, expected an object"
+
+
 def result_of_another_configuration(directory, config):
     made_runs.finish(directory, config)
     made_runs.start(directory, made_runs.config_of("3", "mfd", fold=2, seed=4))
@@ -200,6 +230,10 @@ def an_album(directory, config):
         predictions_before_result,
         predictions_of_another_step,
         another_number,
+        another_mean,
+        a_number_that_is_none,
+        words_for_numbers,
+        no_object_for_a_result,
         result_of_another_configuration,
         result_alone,
         evaluation_of_a_chosen_step,
@@ -218,6 +252,55 @@ def test_what_is_no_finished_run_is_called_what_it_is(make, tmp_path, config):
     assert detail in run.detail
     assert str(tmp_path) not in run.detail
     assert run.outcome is None
+
+
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("eval.protocol", ["paper"]),
+        ("eval.protocol", None),
+        ("eval.protocol", "best"),
+        ("eval.validation_share", "a fifth"),
+        ("eval", None),
+        ("model.pretrained", None),
+        ("model.mfd", "yes"),
+        ("model.mfd_scales", 4),
+        ("model.mfd_scales", ["1"]),
+        ("train.epochs", True),
+        ("train.clip_norm", "1"),
+        ("data", []),
+        ("dataset", ["bp4d"]),
+        ("fold", 9),
+        ("fold", 1.5),
+        ("seed", -1),
+        ("seed", None),
+    ],
+)
+def test_values_that_no_configuration_has_make_a_directory_foreign(key, value, finished, tmp_path, config):
+    (made_runs.finish if finished else made_runs.start)(tmp_path / "r", config)
+    path = tmp_path / "r" / "config.json"
+    content = json.loads(path.read_text())
+    *sections, last = key.split(".")
+    node = content
+    for section in sections:
+        node = node[section]
+    node[last] = value
+    path.write_text(json.dumps(content))
+    (found,) = collect.collect(tmp_path)
+    assert (found.kind, found.outcome) == ("foreign", None)
+    assert "config.json is not a configuration of this project" in found.detail
+    assert studies.sort([found]).reasons == {found.id: found.detail}
+
+
+def test_configurations_of_every_row_hold_values_of_the_right_kind():
+    for table, of_table in rows.ROWS.items():
+        for row in of_table:
+            argument = f"table={table},row={row.name}" + ",init_from=RUN" * row.finetuned
+            config = plan.load_config(plan.config_file(), argument)
+            assert config_lib.wrong_kinds(config_lib.as_json(config)) == []
+    config = made_runs.config_of("3", "mfd", train__clip_norm=1.0, model__mfd_scales="(1,2)")
+    assert config_lib.wrong_kinds(config_lib.as_json(config)) == []
 
 
 def test_a_running_run_is_one_whose_lock_is_held(tmp_path, config):
@@ -240,6 +323,8 @@ def test_every_directory_is_found_once_and_none_inside_a_run(tmp_path, config):
     elsewhere = made_runs.start(tmp_path.parent / f"{tmp_path.name}-elsewhere" / "r", config)
     os.symlink(elsewhere, tmp_path / "linked")
     os.symlink(tmp_path, tmp_path / "b" / "circle")
+    os.symlink(tmp_path / "b", tmp_path / "another-b")
+    os.symlink(tmp_path / "nowhere", tmp_path / "broken")
     (tmp_path / "out").mkdir()
     found = look(tmp_path, skip=tmp_path / "out")
     assert list(found) == ["a", "b/deep/r", "empty", "linked"]

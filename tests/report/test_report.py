@@ -16,7 +16,7 @@ from mdhr_jax.report import html as html_writer
 from mdhr_jax.report import latex, markdown, numbers
 from mdhr_jax.report.document import Bullets, Cell, Grid, Heading, Paragraph
 from mdhr_jax.report.evidence import Number
-from mdhr_jax.training import workdir
+from mdhr_jax.training import predictions, workdir
 from tests.conftest import run_in_repository
 from tests.report import made_runs
 
@@ -145,6 +145,28 @@ def test_every_directory_is_listed_with_its_state_and_why(made):
         "not a run",
     }
     assert all(run["used"] == (run["reason"] == "") for run in runs.values())
+
+
+def test_studies_say_what_their_runs_share_and_what_tells_like_ones_apart(tmp_path):
+    config = made_runs.config_of("3", "afe")
+    made_runs.finish(tmp_path / "runs" / "one", config)
+    other = made_runs.finish(tmp_path / "runs" / "other", config)
+    found = predictions.read(other / "predictions.npz")
+    meta = {**found.meta, "data_fingerprint": "9" * 64}
+    found = made_runs.dataclasses.replace(found, meta=meta)
+    (other / "predictions.npz").write_bytes(predictions.encode(found))
+    made_runs.finish(tmp_path / "runs" / "short", made_runs.config_of("3", "afe", train__epochs=7))
+    content = report(tmp_path / "runs", tmp_path / "out")
+    assert len(content["studies"]) == 3
+    text = (tmp_path / "out" / "report.md").read_text()
+    sections = re.split(r"\n## ", text)[2:5]
+    number = {s["recipe"]["data fingerprint"][0]: s["number"] for s in content["studies"][:2]}
+    nines, usual = sections[number["9"] - 1], sections[number["a"] - 1]
+    assert f"data fingerprint: {'9' * 12};" in nines
+    assert f"Study {number['a']}, which is alike, differs in data fingerprint." in nines
+    assert f"Study {number['9']}, which is alike, differs in data fingerprint." in usual
+    assert "Study 3, which is alike, differs in recipe." in usual
+    assert "version of mdhr\\_jax: not known" in usual
 
 
 def test_other_scales_and_recipes_stand_apart(made):
@@ -338,7 +360,7 @@ def test_an_undefined_au_is_a_dash_with_a_note(tmp_path):
     assert model["per_au"]["f1"]["AU9"]["value"] is None
     assert model["undefined"]["f1"] == {"AU25": "fold 2"}
     text = (tmp_path / "out" / "report.md").read_text()
-    line = next(line for line in text.splitlines() if line.startswith("| Ours (ResNet-50), this project |"))
+    line = next(line for line in text.splitlines() if line.startswith("| Ours (ResNet-50), this project "))
     cells = [cell.strip() for cell in line.split("|")[2:-1]]
     assert cells[4] == "–"
     assert cells[6].endswith("†")
@@ -427,7 +449,68 @@ def test_latex_is_balanced_and_its_rows_fit_their_columns(made):
     assert text.count(r"\resizebox{\ifdim\width>\linewidth") == len(tables)
     assert r"\renewcommand{\@makecaption}" in text
     assert "−" not in text
-    assert "fold1-seed" not in text
+
+
+def test_every_line_of_numbers_names_its_runs_or_its_seeds(made, tmp_path):
+    _, out = made
+    for fold in (1, 2, 3):
+        config = made_runs.config_of("1", "resnet50", fold=fold, scale="full")
+        made_runs.finish(tmp_path / "runs" / str(fold), config)
+    report(tmp_path / "runs", tmp_path / "out")
+    looked_at = 0
+    for text in ((out / "report.md").read_text(), (tmp_path / "out" / "report.md").read_text()):
+        for block in text.partition("\n## Runs")[0].split("\n\n"):
+            lines = block.splitlines()
+            if not lines[0].startswith("| ") or lines[0].startswith("| AU |"):
+                continue  # Of a single model's AUs the last line names the runs of all.
+            header = [cell.strip() for cell in lines[0].split("|")[1:-1]]
+            for line in lines[2:]:
+                title, *cells = [cell.strip() for cell in line.split("|")[1:-1]]
+                if title.endswith((", printed", ", 95 %", ", less the printed")):
+                    continue  # Numbers of the line above, or none of ours.
+                ours = [c for c, name in zip(cells, header[1:], strict=True) if name != "Printed"]
+                if any(re.match(r"[+−]?\d+\.\d", cell) for cell in ours):
+                    looked_at += 1
+                    seeds = header[0] == "Rows" and any(re.fullmatch(r"\d+(, \d+)*", c) for c in ours)
+                    assert seeds or "](#R" in line, line
+    assert looked_at > 30
+
+
+def test_print_names_the_runs_of_its_numbers_and_what_they_are(made):
+    content, out = made
+    text = (out / "report.tex").read_text()
+    plain = re.sub(r"\\([_#&])", r"\1", re.sub(r"\{\\scriptsize ([^{}]*)\}", r"\1", text))
+    backbone = of_model(content, "tiny")["means"]["f1"]["runs"]
+    assert f" {', '.join(backbone)} " in plain
+    lines = plain.splitlines()
+    for run in content["runs"]:
+        (line,) = [line for line in lines if line.startswith(f"{run['id']} & {run['directory']} & ")]
+        if run["used"]:
+            assert f" & {run['config_hash']} & 40 & is gone " in line
+        else:
+            assert f" & {run['state']} & " in line
+
+
+def test_a_table_too_wide_for_print_has_its_intervals_below_and_a_high_one_is_several():
+    number = Cell("12.3 (4.5 to 67.8) *", ("R1", "R2"))
+    wide = Grid("wide", ("Row", *["Measure (95 %)"] * 8), ((Cell("one"), *[number] * 8),) * 2)
+    text = latex.write([wide])
+    assert " & ".join([r"one", *[r"12.3 \textasteriskcentered{}"] * 8]) + r" \\" in text
+    assert text.count(r"{\scriptsize (4.5 to 67.8)}") == text.count(r"{\scriptsize R1, R2}") == 16
+    assert text.count(r"\begin{table}") == 1
+    narrow = latex.write([Grid("narrow", ("Row", "F1"), ((Cell("one"), number),))])
+    assert r"one & 12.3 (4.5 to 67.8) \textasteriskcentered{} {\scriptsize R1, R2} \\" in narrow
+    high = latex.write([Grid("high", ("Row",), tuple((Cell(f"x{n}y"),) for n in range(60)), notes=("seen",))])
+    assert [f"({n} of 2)" in high for n in (1, 2)] == [True, True]
+    assert [high.count(f"x{n}y") for n in range(60)] == [1] * 60
+    assert high.count("seen") == 1
+    assert high.index("x29y") < high.index(r"\end{table}") < high.index("x30y")
+
+
+def test_tables_for_print_are_in_print_only():
+    grid = Grid("for paper", ("A",), ((Cell("x"),),), where="print")
+    assert "for paper" in latex.write([grid])
+    assert "for paper" not in markdown.write([grid]) + html_writer.write([grid])
 
 
 AWKWARD = r"""a|b *c* _d_ <e> [f](g) `h` 50 % & $x$ #1 {i} \j ~ ^ "k" −1 –"""
@@ -455,7 +538,7 @@ def test_a_row_that_does_not_fit_its_table_is_refused():
 
 
 def test_headings_without_anything_to_print_are_left_out():
-    runs = Grid("r", ("A",), ((Cell("x"),),), in_print=False)
+    runs = Grid("r", ("A",), ((Cell("x"),),), where="screen")
     text = latex.write(
         [
             Heading(1, "one"),

@@ -11,3 +11,11 @@ def test_a_directory_is_trained_in_by_one_process_at_a_time(tmp_path):
         pytest.fail("the directory was free")
     with workdir.occupied(tmp_path):
         assert (tmp_path / workdir.LOCK_FILE).exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '"fold"', "{"])
+def test_a_configuration_that_is_no_object_is_told(content, tmp_path):
+    path = tmp_path / workdir.CONFIG_FILE
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json (holds a|is not JSON).*remove it if"):
+        workdir.read_config(path)
