@@ -85,6 +85,7 @@ def with_note_of_earlier_versions(path):
     with archive.opened() as reading:
         files = {name: reading(name) for name in archive.sizes()}
     record = archives.read_record(archive)
+    assert record is not None
     notes = [*record.provenance["notes"], "another face is in view in 2 frames"]
     changed = dataclasses.replace(record, provenance={**record.provenance, "notes": notes})
     video_files.write_archive(path, (files | dict(changed.to_files())).items())
