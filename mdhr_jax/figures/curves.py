@@ -1,6 +1,7 @@
 """Learning curves of one or more runs: losses, F1 on the frames that choose the checkpoint, learning rate."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from mdhr_jax.figures.runs import Run
 from mdhr_jax.training import logs, workdir
 
 Series = tuple[Int64[np.ndarray, "_"], Float64[np.ndarray, "_"]]
+
+_BESIDE = 8  # Names of more runs than these stand below the panels, in columns.
+_COLUMNS = 3
 
 TRAINED = {
     "loss": "Training loss, total",
@@ -107,7 +111,9 @@ def draw(shown: Sequence[Curves], footer: str) -> Any:
         )
     from matplotlib.lines import Line2D
 
-    made = style.figure(12, 6.6 + 0.17 * len(shown), "Learning curves", footer)
+    beside = len(shown) <= _BESIDE
+    below = 0.0 if beside else 0.3 * math.ceil((len(shown) + 1) / _COLUMNS)
+    made = style.figure(12, 6.6 + (0.17 * len(shown) if beside else below), "Learning curves", footer)
     panels = made.subplots(2, 3).reshape(-1)
     for axes, (name, title) in zip(panels, TRAINED.items(), strict=False):
         for i, of_run in enumerate(shown):
@@ -160,7 +166,11 @@ def draw(shown: Sequence[Curves], footer: str) -> Any:
         )
     )
     panels[5].axis("off")
-    panels[5].legend(handles=handles, loc="upper left", fontsize=7.5, frameon=False, handlelength=3)
+    shape: dict[str, Any] = {"handles": handles, "fontsize": 7.5, "frameon": False, "handlelength": 3}
+    if beside:
+        panels[5].legend(loc="upper left", **shape)
+    else:
+        made.legend(loc="outside lower center", ncols=_COLUMNS, **shape)
     return made
 
 
@@ -169,7 +179,8 @@ def _look(number: int) -> dict[str, Any]:
     colours, dashes = len(style.COLOURS), len(style.LINES)
     return {
         "color": style.COLOURS[number % colours],
-        "linestyle": style.LINES[(number + number // colours) % dashes],
+        # Dashes move on with each round of the colours, so that colours times dashes are all different.
+        "linestyle": style.LINES[(number % colours + number // colours) % dashes],
     }
 
 

@@ -248,14 +248,16 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
         result = results.read_result(directory / workdir.RESULT_FILE)
         found = predictions.read(file)
     except (ValueError, OSError) as error:
-        raise _UnusableError("damaged", str(error)) from error
+        raise _UnusableError("damaged", results.describe_damage(error)) from error
     _check_identity(result, found, config)
     names = found.meta["au_names"]
     recounted = summarize(found.counts(), names)
     for key in (key for name in results.PER_AU for key in (name, f"{name}_mean")):
         if not _same(result[key], recounted[key]):
             raise _UnusableError(
-                "damaged", f"{key} in {workdir.RESULT_FILE} does not follow from {file.name}"
+                "damaged",
+                f"{key} in {workdir.RESULT_FILE} does not follow from {file.name}; without both, "
+                f"{results.AGAIN}",
             )
     counts = measures.count(found)
     checkpoint, version = _checkpoint(directory, result)

@@ -31,6 +31,7 @@ _SMALLER = 0.8  # What a small letter takes of a usual one.
 _HEADER_WIDTH, _RUNS_WIDTH = 15, 18
 _TEXT_WIDTHS = (64, 48, 40, 34)
 
+_INTERVAL = re.compile(r"(\S+ to) (\S+)")
 _WITH_INTERVAL = re.compile(r"(\S+) (\([^()]+ to [^()]+\))(.*)")
 _SECTIONS = {1: "section*", 2: "section", 3: "subsection", 4: "subsubsection"}
 _SPECIAL = {
@@ -137,9 +138,11 @@ def _one_line(cell: Cell) -> list[_Line]:
 
 
 def _several_lines(cell: Cell, width: int) -> list[_Line]:
-    """An interval below its number, a long text wrapped, the runs below."""
+    """An interval below its number or in two lines, a long text wrapped, the runs below."""
     if found := _WITH_INTERVAL.fullmatch(cell.text):
         lines = [_Line(found[1] + found[3]), _Line("", found[2])]
+    elif found := _INTERVAL.fullmatch(cell.text):
+        lines = [_Line("", found[1]), _Line("", found[2])]
     else:
         lines = [_Line(text) for text in _wrap(cell.text, width)]
     return lines + [_Line("", text) for text in textwrap.wrap(", ".join(cell.runs), _RUNS_WIDTH)]
@@ -160,11 +163,10 @@ def _pages(rows: Sequence[_Row]) -> list[list[_Row]]:
     parts: list[list[_Row]] = [[]]
     heights = [max(map(len, row)) for row in rows]
     # Parts of about the same height, not a last one of two rows.
-    highest = max(1, math.ceil(sum(heights) / _PAGE_HEIGHT))
-    highest = math.ceil(sum(heights) / highest)
+    enough = sum(heights) / max(1, math.ceil(sum(heights) / _PAGE_HEIGHT))
     filled = 0
     for row, height in zip(rows, heights, strict=True):
-        if parts[-1] and filled + height > highest:
+        if parts[-1] and (filled >= enough or filled + height > _PAGE_HEIGHT):
             parts.append([])
             filled = 0
         parts[-1].append(row)

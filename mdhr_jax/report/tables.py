@@ -262,12 +262,13 @@ def _on(result: TableResult) -> str:
 
 
 def _gaps(result: TableResult) -> tuple[str, ...]:
-    return tuple(
-        f"{row.title}, protocol {arm}: {'; '.join(entry.gaps)}."
-        for row in result.rows
-        for arm, of_rows in result.entries.items()
-        if (entry := of_rows.get(row.name)) is not None and entry.gaps
-    )
+    # Rows that lack the same have one note.
+    titles: dict[tuple[str, str], list[str]] = {}
+    for row in result.rows:
+        for arm, of_rows in result.entries.items():
+            if (entry := of_rows.get(row.name)) is not None and entry.gaps:
+                titles.setdefault((arm, "; ".join(entry.gaps)), []).append(row.title)
+    return tuple(f"{', '.join(of)}, protocol {arm}: {gaps}." for (arm, gaps), of in titles.items())
 
 
 def _inferred(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def _status(arguments: argparse.Namespace, planned: list, given: list[str]) -> i
     counts = collections.Counter(now.kind for _, now in found)
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
     for run, now in found:
-        if now.kind in ("running", "failed", "foreign") and now.detail:
+        if now.detail:
             print(f"{now.kind}: {run.directory}: {now.detail}")
     return 0
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mdhr_jax import config as config_lib
 from mdhr_jax.tables.plan import Run
-from mdhr_jax.training import workdir
+from mdhr_jax.training import predictions, results, workdir
 
 LOG_FILE = "output.log"
 """What a run has printed, of all its starts."""
@@ -31,7 +31,8 @@ class State:
             ``interrupted``: it has saved something and can go on; ``failed``: its last start ended with an
             error; ``missing``: nothing is saved; ``foreign``: the directory holds something else and is not
             to be touched.
-        detail: of a foreign directory what is wrong, of a running one who runs it, of a failed one its exit.
+        detail: of a foreign directory what is wrong, of a running one who runs it, of a failed one its exit,
+            of one interrupted behind its end what its result has lost.
         f1_mean: of a finished run, in percent.
     """
 
@@ -43,7 +44,8 @@ class State:
 def inspect(run: Run) -> State:
     """Looks at a run's directory and changes nothing.
 
-    A result counts as finished only where it carries the hash of the run's configuration.
+    A result counts as finished only where it carries the hash of the run's configuration, and where it and
+    its predictions can be read or nothing is left to make them from.
 
     Raises:
         OSError: the directory cannot be read.
@@ -81,7 +83,14 @@ def inspect(run: Run) -> State:
                 f"{directory / workdir.RESULT_FILE} is of configuration {found}, this run's is {wanted}"
                 + ("" if config else f", and there is no {workdir.CONFIG_FILE}"),
             )
-        return State("finished", f1_mean=result.get("f1_mean"))
+        mean = result.get("f1_mean")
+        if mean is not None and (isinstance(mean, bool) or not isinstance(mean, int | float)):
+            return State("foreign", f"{directory / workdir.RESULT_FILE} has {mean!r} for f1_mean")
+        # Training writes a result anew, from its checkpoints, that is of an older version or has lost its
+        # predictions.
+        if workdir.holds_run(directory) and (lost := _lost(directory)) and not held_by:
+            return State("interrupted", lost)
+        return State("finished", f1_mean=mean)
     if held_by:
         return State("running", held_by)
     names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
@@ -90,6 +99,16 @@ def inspect(run: Run) -> State:
     if failure is not None:
         return State("failed", str(failure.get("reason", "")))
     return State("interrupted" if workdir.holds_run(directory) else "missing")
+
+
+def _lost(directory: Path) -> str:
+    """Why a result and the predictions that it comes with cannot be read; empty where they can."""
+    try:
+        results.read_result(directory / workdir.RESULT_FILE)
+        predictions.read(predictions.beside(directory / workdir.RESULT_FILE))
+    except (FileNotFoundError, ValueError) as error:
+        return results.describe_damage(error)
+    return ""
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -56,7 +56,11 @@ _DTYPES = {
 }
 _OF_FRAMES = ("video", "frame_number", "window", "labels", "scores")
 _ARRAYS = ("videos", "subjects", *_DTYPES, "meta")
-_AGAIN = "evaluate the run again with --config.mode=eval"
+AGAIN = "evaluate the run again with --config.mode=eval"
+"""How to mend a file that cannot be used, at the end of each message about one."""
+
+CONTINUE = "continue the run with its own command, or "
+"""What may help too where there is no file, before `AGAIN`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,30 +172,29 @@ def read(path: Path) -> Predictions:
     path = path / "predictions.npz" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(
-            f"no predictions at {path}: a finished run has them beside its result; continue the run with its "
-            f"own command, or {_AGAIN}"
+            f"no predictions at {path}: a finished run has them beside its result; {CONTINUE}{AGAIN}"
         )
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged or holds no predictions ({error}); {_AGAIN}") from error
+        raise ValueError(f"{path} is damaged or holds no predictions ({error}); {AGAIN}") from error
     if missing := [name for name in _ARRAYS if name not in arrays]:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; expected {', '.join(_ARRAYS)}; {_AGAIN}")
+        raise ValueError(f"{path} lacks {', '.join(missing)}; expected {', '.join(_ARRAYS)}; {AGAIN}")
     for name, dtype in _DTYPES.items():
         rank = 2 if name in ("labels", "scores") else 1
         if arrays[name].dtype != dtype or arrays[name].ndim != rank:
             raise ValueError(
                 f"{name} in {path} is {arrays[name].dtype} of {arrays[name].ndim} dimensions, expected "
-                f"{np.dtype(dtype)} of {rank}; {_AGAIN}"
+                f"{np.dtype(dtype)} of {rank}; {AGAIN}"
             )
     _check_meta(meta, arrays["scores"].shape[1], str(path))
     labels = arrays["labels"]
     if labels.size and not np.isin(labels, (0, 1, facs.UNKNOWN)).all():
-        raise ValueError(f"labels in {path} are {np.unique(labels).tolist()}, expected 0, 1 and -1; {_AGAIN}")
+        raise ValueError(f"labels in {path} are {np.unique(labels).tolist()}, expected 0, 1 and -1; {AGAIN}")
     if problem := _inconsistency(arrays):
-        raise ValueError(f"{path} is inconsistent: {problem}; {_AGAIN}")
+        raise ValueError(f"{path} is inconsistent: {problem}; {AGAIN}")
     return Predictions(
         videos=tuple(arrays["videos"].tolist()),
         subjects=tuple(arrays["subjects"].tolist()),
@@ -216,11 +219,11 @@ def _inconsistency(arrays: Mapping[str, np.ndarray]) -> str | None:
 def _check_meta(meta: Any, num_aus: int, what: str) -> None:
     missing = [key for key in META_KEYS if key not in meta] if isinstance(meta, Mapping) else list(META_KEYS)
     if missing:
-        raise ValueError(f"the meta data of {what} lack {', '.join(missing)}; {_AGAIN}")
+        raise ValueError(f"the meta data of {what} lack {', '.join(missing)}; {AGAIN}")
     if meta["format"] != FORMAT:
-        raise ValueError(f"{what}: format {meta['format']!r}, this version reads {FORMAT}; {_AGAIN}")
+        raise ValueError(f"{what}: format {meta['format']!r}, this version reads {FORMAT}; {AGAIN}")
     if len(meta["au_names"]) != num_aus or list(meta["thresholds"]) != list(meta["au_names"]):
         raise ValueError(
             f"{what}: scores of {num_aus} AUs, named {meta['au_names']}, with thresholds of "
-            f"{list(meta['thresholds'])}; {_AGAIN}"
+            f"{list(meta['thresholds'])}; {AGAIN}"
         )

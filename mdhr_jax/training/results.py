@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mdhr_jax.training.predictions import Predictions, beside, encode
+from mdhr_jax.training.predictions import AGAIN as EVALUATE
+from mdhr_jax.training.predictions import CONTINUE, Predictions, beside, encode
 
-_AGAIN = "the run's own command writes it anew from its checkpoints"
+AGAIN = "the run's own command writes it anew from its checkpoints"
+"""How to mend a result that cannot be used, at the end of each message about one."""
 
 PER_AU = ("f1", "accuracy", "baseline_f1", "f1_changing")
 """Keys whose value maps AU names to percent (None: undefined)."""
@@ -103,12 +105,20 @@ def read_result(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); {_AGAIN}") from error
+        raise ValueError(f"{path} is not JSON ({error}); {AGAIN}") from error
     if not isinstance(result, dict):
-        raise ValueError(f"{path} holds a {type(result).__name__}, expected an object; {_AGAIN}")
+        raise ValueError(f"{path} holds a {type(result).__name__}, expected an object; {AGAIN}")
     if missing := [key for key in RESULT_KEYS if key not in result]:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; {_AGAIN}")
+        raise ValueError(f"{path} lacks {', '.join(missing)}; {AGAIN}")
     return result
+
+
+def describe_damage(error: Exception) -> str:
+    """What is wrong with a run's result or its predictions, with how its result is mended.
+
+    Predictions alone are mended by an evaluation, which writes other files than the run's own.
+    """
+    return str(error).replace(CONTINUE, "").replace(EVALUATE, AGAIN)
 
 
 def format_table(result: Mapping[str, Any]) -> str:

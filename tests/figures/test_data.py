@@ -151,6 +151,20 @@ def test_a_result_that_names_no_step_is_told(content, paper_run):
         curves.curves(open_runs([paper_run])[0])
 
 
+def test_curves_of_many_runs_differ_and_their_names_stand_below(paper_run):
+    write_log(paper_run)
+    (one,) = [curves.curves(run) for run in open_runs([paper_run])]
+    drawn = curves.draw([one] * 28, "")
+    lines = drawn.axes[4].get_lines()[:28]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 28
+    (legend,) = drawn.legends
+    assert len(legend.get_texts()) == 29
+    assert drawn.axes[5].get_legend() is None
+    drawn.canvas.draw()
+    assert legend.get_window_extent().y1 <= min(axes.get_window_extent().y0 for axes in drawn.axes[3:5])
+    assert drawn.get_figheight() < drawn.get_figwidth()
+
+
 def test_runs_of_one_name_are_told_apart_by_their_parents(tmp_path):
     for model in ("a", "b"):
         write_config(tmp_path / model / "run", small_config(tmp_path))

@@ -99,7 +99,11 @@ def older_result(directory, config):
 def no_predictions(directory, config):
     made_runs.finish(directory, config)
     (directory / "predictions.npz").unlink()
-    return "damaged", "no predictions at predictions.npz"
+    mended = "the run's own command writes it anew from its checkpoints"
+    return (
+        "damaged",
+        f"no predictions at predictions.npz: a finished run has them beside its result; {mended}",
+    )
 
 
 def half_the_predictions(directory, config):

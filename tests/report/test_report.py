@@ -125,6 +125,16 @@ def test_incomplete_rows_are_gaps_and_say_why(made):
     assert "AFE + Aux, protocol paper: fold 3, seed 0: contradictory" in text
 
 
+def test_rows_that_lack_the_same_runs_share_a_note(tmp_path):
+    for row in ("backbone", "mfd", "afe"):
+        put(tmp_path / "runs", row, 1)
+    put(tmp_path / "runs", "mfd", 2)
+    report(tmp_path / "runs", tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "\n* Backbone, AFE, protocol paper: fold 2, seed 0: missing; fold 3, seed 0: missing.\n" in text
+    assert "\n* MFD, protocol paper: fold 3, seed 0: missing.\n" in text
+
+
 def test_every_directory_is_listed_with_its_state_and_why(made):
     content, _ = made
     runs = {run["directory"]: run for run in content["runs"]}
@@ -504,6 +514,14 @@ def test_a_table_too_wide_for_print_has_its_intervals_below_and_a_high_one_is_se
     assert [f"({n} of 2)" in high for n in (1, 2)] == [True, True]
     assert [high.count(f"x{n}y") for n in range(60)] == [1] * 60
     assert high.count("seen") == 1
+    rows = tuple((Cell(f"x{n}y"), *[number] * 9) for n in range(17))
+    tall = latex.write([Grid("tall", ("Row", *["Measure"] * 9), rows)])
+    assert tall.count(r"\begin{table}") == 2
+    middle = tall.index(r"\end{table}")
+    assert tall.index("x8y") < middle < tall.index("x9y")
+    lone = Grid("lone", ("Row", *["AU"] * 13), ((Cell("one"), *[Cell("4.5 to 67.8")] * 13),))
+    text = latex.write([lone])
+    assert text.count(r"{\scriptsize 4.5 to}") == text.count(r"{\scriptsize 67.8}") == 13
     assert high.index("x29y") < high.index(r"\end{table}") < high.index("x30y")
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 from mdhr_jax import config as config_lib
 from mdhr_jax.tables import runner, state
 from mdhr_jax.tables.plan import Run
+from tests.report import made_runs
 
 FAKE = Path(__file__).with_name("fake_train.py")
 
@@ -247,6 +249,34 @@ def test_states_of_a_run_s_own_directory(tmp_path):
         assert state.inspect(run) == state.State("running", "another process")
         put_config(run.directory, run, seed=5)
         assert state.inspect(run).kind == "foreign"
+
+
+def test_a_result_that_lost_its_predictions_is_not_the_end(tmp_path):
+    config = made_runs.config_of("3", "backbone")
+    directory = tmp_path / "r"
+    run = Run((("3", "backbone"),), 1, 0, "paper", config, directory, ("-c", "pass"))
+    made_runs.finish(directory, config)
+    made_runs.save(directory, config)
+    assert state.inspect(run).kind == "finished"
+    predicted = directory / "predictions.npz"
+    whole, result = predicted.read_bytes(), (directory / "result.json").read_text()
+    for content, message in ((whole[:-40], "is damaged"), (None, "no predictions at")):
+        predicted.unlink() if content is None else predicted.write_bytes(content)
+        found = state.inspect(run)
+        assert found.kind == "interrupted"
+        assert message in found.detail
+    predicted.write_bytes(whole)
+    older = json.loads(result)
+    del older["selection"]
+    (directory / "result.json").write_text(json.dumps(older))
+    assert "lacks selection" in state.inspect(run).detail
+    (directory / "result.json").write_text(result.replace('"f1_mean": ', '"f1_mean": "good", "was": '))
+    assert state.inspect(run).kind == "foreign"
+    # Nothing is left that they could be made from.
+    (directory / "result.json").write_text(result)
+    predicted.unlink()
+    shutil.rmtree(directory / "checkpoints")
+    assert state.inspect(run).kind == "finished"
 
 
 def test_runs_share_what_they_compile(tmp_path, monkeypatch):
