@@ -8,8 +8,10 @@ import os
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +72,26 @@ def write_tree(root: Path, au_set: facs.AUSet, videos: dict) -> None:
         aligned.write_video(root, name, pictures, labels, au_set.aus, numbers)
 
 
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    return item.path.relative_to(REPOSITORY).as_posix() if marker is None else marker.args[0]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file go to one worker: what it made and compiled for one serves the others.
+
+    The groups with most slow tests come first, so that no worker is left with one when the others are done.
+    """
+    groups = {item: _group(item) for item in items}
+    slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
+    first = {group: i for i, group in reversed(list(enumerate(groups.values())))}
+    items.sort(key=lambda item: (-slow[groups[item]], first[groups[item]]))
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
+
+
 def _resident() -> float:
     """Memory that this process holds, GiB; 0 where the system does not tell."""
     with contextlib.suppress(OSError):
@@ -97,20 +119,26 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_in_repository
 
 
-@pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment in which processes share what they compile."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What this process or one that it starts has compiled, none of them compiles again.
+
+    Each worker has its own cache, because JAX does not write to it in one go: another might read half a file.
+    """
+    directory = tmp_path_factory.mktemp("compiled")
+    options = {"jax_compilation_cache_dir": str(directory), "jax_persistent_cache_min_compile_time_secs": 0.2}
+    for name, value in options.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
+    yield
+    shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")
-def environment(compile_cache: dict[str, str]) -> dict[str, str]:
+def environment(compile_cache: None) -> dict[str, str]:
     """Environment of the commands that tests run: one CPU device."""
     inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return inherited | compile_cache | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
+    return inherited | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture(scope="session")
