@@ -14,12 +14,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+from xdist.scheduler import LoadScopeScheduling
 
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, records
@@ -72,24 +74,45 @@ def write_tree(root: Path, au_set: facs.AUSet, videos: dict) -> None:
         aligned.write_video(root, name, pictures, labels, au_set.aus, numbers)
 
 
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    return item.path.relative_to(REPOSITORY).as_posix() if marker is None else marker.args[0]
+# Files that one worker gets as if they were one.
+TOGETHER = {
+    # One test at a time, for their memory.
+    "tests/interop/test_golden.py": "large",
+    "tests/training/test_full_size.py": "large",
+    # The run that is looked at is made once.
+    "tests/figures/test_command.py": "figures",
+    "tests/figures/test_network.py": "figures",
+}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file go to one worker: what it made and compiled for one serves the others.
+def _group(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file, file)
 
-    The groups with most slow tests come first, so that no worker is left with one when the others are done.
+
+class _ByFile(LoadScopeScheduling):
+    """The tests of a file go to one worker: what it made and compiled for one of them serves the others.
+
+    The groups of pytest-xdist 3.8 would do it too, but pytest 9.2 has left them without effect.
     """
-    groups = {item: _group(item) for item in items}
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with most slow tests come first, so that no worker is left with one when the others are done."""
+    groups = {item: _group(item.nodeid) for item in items}
     slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
-    first = {group: i for i, group in reversed(list(enumerate(groups.values())))}
+    first: dict[str, int] = {}
+    for number, group in enumerate(groups.values()):
+        first.setdefault(group, number)
     items.sort(key=lambda item: (-slow[groups[item]], first[groups[item]]))
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(groups[item]))
 
 
 def _resident() -> float:
@@ -182,3 +205,15 @@ def float64():
     """Computes in float64 for the length of a test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def unoptimized() -> Iterator[None]:
+    """Nothing in the rest of a file is compiled for speed, which saves a third of the time that it takes.
+
+    For files whose programs run for less time than they compile, and whose results no last digit changes.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

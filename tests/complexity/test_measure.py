@@ -16,6 +16,9 @@ from mdhr_jax.complexity import measure
 from mdhr_jax.models.graph import edge_mask
 from mdhr_jax.models.mdhr import BACKBONES
 
+# Counts and planned memory are those of the optimized programs, digit for digit.
+pytestmark = pytest.mark.usefixtures("unoptimized")
+
 FRAMES = 4
 BP4D_RESNET50 = 93_226_054
 
@@ -89,7 +92,7 @@ def modules(au_set, *, first, size, neighbors_matrix=FRAMES * (FRAMES - 1), widt
 
 
 @pytest.fixture(scope="module")
-def forward():
+def forward(unoptimized):
     found = list(measure.measure(config_of(), training=False))
     return {cost.module: cost for cost in found}
 
