@@ -79,6 +79,10 @@ TOGETHER = {
     # One test at a time, for their memory.
     "tests/interop/test_golden.py": "large",
     "tests/training/test_full_size.py": "large",
+    # What the same command compiles is compiled once.
+    "tests/training/test_loop.py": "runs",
+    "tests/training/test_protocol_runs.py": "runs",
+    "tests/training/test_full_disk.py": "runs",
     # The run that is looked at is made once.
     "tests/figures/test_command.py": "figures",
     "tests/figures/test_network.py": "figures",
@@ -207,13 +211,21 @@ def float64():
         yield
 
 
-@pytest.fixture(scope="module")
-def unoptimized() -> Iterator[None]:
-    """Nothing in the rest of a file is compiled for speed, which saves a third of the time that it takes.
+@contextlib.contextmanager
+def without_optimization() -> Iterator[None]:
+    """Nothing is compiled for speed, which saves a third of the time that compiling takes.
 
-    For files whose programs run for less time than they compile, and whose results no last digit changes.
+    For programs that are looked at and hardly run: a training step loses by running what it saves.
     """
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def unoptimized() -> Iterator[None]:
+    with without_optimization():
+        yield
