@@ -8,16 +8,20 @@ import os
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
+from xdist.scheduler import LoadScopeScheduling
 
 from mdhr_jax import facs
 from mdhr_jax.data import aligned, records
@@ -70,6 +74,51 @@ def write_tree(root: Path, au_set: facs.AUSet, videos: dict) -> None:
         aligned.write_video(root, name, pictures, labels, au_set.aus, numbers)
 
 
+# Files that one worker gets as if they were one.
+TOGETHER = {
+    # One test at a time, for their memory.
+    "tests/interop/test_golden.py": "large",
+    "tests/training/test_full_size.py": "large",
+    # What the same command compiles is compiled once.
+    "tests/training/test_loop.py": "runs",
+    "tests/training/test_protocol_runs.py": "runs",
+    "tests/training/test_full_disk.py": "runs",
+    # The run that is looked at is made once.
+    "tests/figures/test_command.py": "figures",
+    "tests/figures/test_network.py": "figures",
+}
+
+
+def _group(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    return TOGETHER.get(file, file)
+
+
+class _ByFile(LoadScopeScheduling):
+    """The tests of a file go to one worker: what it made and compiled for one of them serves the others.
+
+    The groups of pytest-xdist 3.8 would do it too, but pytest 9.2 has left them without effect.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _ByFile:
+    return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with most slow tests come first, so that no worker is left with one when the others are done."""
+    groups = {item: _group(item.nodeid) for item in items}
+    slow = Counter(groups[item] for item in items if item.get_closest_marker("slow"))
+    first: dict[str, int] = {}
+    for number, group in enumerate(groups.values()):
+        first.setdefault(group, number)
+    items.sort(key=lambda item: (-slow[groups[item]], first[groups[item]]))
+
+
 def _resident() -> float:
     """Memory that this process holds, GiB; 0 where the system does not tell."""
     with contextlib.suppress(OSError):
@@ -97,20 +146,26 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_in_repository
 
 
-@pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment in which processes share what they compile."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-    }
+@pytest.fixture(scope="session", autouse=True)
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What this process or one that it starts has compiled, none of them compiles again.
+
+    Each worker has its own cache, because JAX does not write to it in one go: another might read half a file.
+    """
+    directory = tmp_path_factory.mktemp("compiled")
+    options = {"jax_compilation_cache_dir": str(directory), "jax_persistent_cache_min_compile_time_secs": 0.2}
+    for name, value in options.items():
+        os.environ[name.upper()] = str(value)
+        jax.config.update(name, value)
+    yield
+    shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")
-def environment(compile_cache: dict[str, str]) -> dict[str, str]:
+def environment(compile_cache: None) -> dict[str, str]:
     """Environment of the commands that tests run: one CPU device."""
     inherited = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
-    return inherited | compile_cache | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
+    return inherited | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture(scope="session")
@@ -153,4 +208,24 @@ def train_records(data_dir: Path) -> records.ClipRecords:
 def float64():
     """Computes in float64 for the length of a test."""
     with jax.enable_x64(True):
+        yield
+
+
+@contextlib.contextmanager
+def without_optimization() -> Iterator[None]:
+    """Nothing is compiled for speed, which saves a third of the time that compiling takes.
+
+    For programs that are looked at and hardly run: a training step loses by running what it saves.
+    """
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def unoptimized() -> Iterator[None]:
+    with without_optimization():
         yield

@@ -15,6 +15,10 @@ from mdhr_jax import facs
 from mdhr_jax.complexity import measure
 from mdhr_jax.models.graph import edge_mask
 from mdhr_jax.models.mdhr import BACKBONES
+from tests.conftest import without_optimization
+
+# Counts and planned memory are those of the optimized programs, digit for digit.
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 FRAMES = 4
 BP4D_RESNET50 = 93_226_054
@@ -90,7 +94,8 @@ def modules(au_set, *, first, size, neighbors_matrix=FRAMES * (FRAMES - 1), widt
 
 @pytest.fixture(scope="module")
 def forward():
-    found = list(measure.measure(config_of(), training=False))
+    with without_optimization():
+        found = list(measure.measure(config_of(), training=False))
     return {cost.module: cost for cost in found}
 
 

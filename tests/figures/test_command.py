@@ -9,9 +9,6 @@ from mdhr_jax.figures.__main__ import main
 from mdhr_jax.training import predictions
 from tests.figures.conftest import made_up, small_config, write_config, write_log
 
-# The run that is looked at is made once.
-pytestmark = pytest.mark.xdist_group("figures")
-
 BESIDE_THE_RESULT = {"curves", "timeline-B_T1", "cooccurrence", "subjects"}
 
 

@@ -10,9 +10,6 @@ from mdhr_jax.figures.runs import NotApplicableError, open_runs
 from mdhr_jax.models.graph import edge_mask
 from mdhr_jax.training import workdir
 
-# The run that is looked at is made once.
-pytestmark = pytest.mark.xdist_group("figures")
-
 REGIONS = facs.SYNTHETIC_BP4D
 
 

@@ -30,10 +30,7 @@ from mdhr_jax.models.resnet import ResNetConfig
 
 torch = pytest.importorskip("torch")
 
-pytestmark = [
-    pytest.mark.slow,  # The file as a whole.
-    pytest.mark.xdist_group("oracle"),  # What is compiled once serves most of its tests.
-]
+pytestmark = pytest.mark.slow  # The file as a whole.
 
 SIZE = 64
 CHECKOUT = Path(__file__).parent / "oracle_checkout"
@@ -59,17 +56,13 @@ def reference_config(*arguments):
 
 
 @pytest.fixture(autouse=True)
-def small_and_quick(monkeypatch):
+def small_and_quick(monkeypatch, unoptimized):
     """Our model is as narrow as that of the checkout, and nothing is compiled for speed."""
     monkeypatch.setattr(comparison_run, "reference_config", reference_config)
     monkeypatch.setitem(mdhr.BACKBONES, "resnet50", ResNetConfig((1, 2, 1, 1), width=8, bottleneck=True))
     monkeypatch.setattr(comparison_run, "JaxSide", SharedSide)
     for module in (comparison_inputs, side_by_side):
         monkeypatch.setattr(module, "IMAGE_SIZE", SIZE)
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

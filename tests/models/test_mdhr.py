@@ -223,6 +223,7 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32():
     assert output.scores.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "size"), [("tiny", 64), ("swin_tiny", 224)])
 def test_recomputing_blocks_changes_no_result(backbone, size):
     def results(**changes):

@@ -9,7 +9,7 @@ import pytest
 
 from mdhr_jax.training import logs
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("large")]  # One at a time, for their memory.
+pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -50,6 +50,7 @@ def trajectory(config, devices, steps=3, **changes):
     return np.array(losses), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "groups"), [((8, 1), 1), ((2, 4), 1), ((8, 1), 8), ((2, 4), 2)])
 def test_eight_devices_train_like_one_in_float64(float64, devices, groups):
     config = tiny.config(dtype="float64", param_dtype="float64", batch_norm_groups=groups)
@@ -63,6 +64,7 @@ def test_eight_devices_train_like_one_in_float64(float64, devices, groups):
             np.testing.assert_allclose(array, other[name], atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_eight_devices_train_like_one_in_float32():
     one, state_of_one = trajectory(tiny.config(), (1, 1))
     many, state = trajectory(tiny.config(), (8, 1))
@@ -106,6 +108,7 @@ def single(config, **changes):
     return jax.jit(step), start(factory)
 
 
+@pytest.mark.slow
 def test_micro_batches_add_up_to_the_batch():
     config = tiny.config()
     half = tiny.batch(clips=4)
@@ -167,6 +170,7 @@ def test_a_data_set_with_other_aus_is_one_entry():
     assert heads == [4, 2, 4]
 
 
+@pytest.mark.slow
 def test_bfloat16_steps_are_near_float32():
     (full, state), (half, _) = single(tiny.config()), single(tiny.config(dtype="bfloat16"))
     away = {"au_loss": [], "region_loss": []}
