@@ -8,7 +8,6 @@ themselves or each other, and all that was found is listed.
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from data_prep import inspect_lists, inspect_records, manifest, start, statistics
+from data_prep import inspect_lists, inspect_records, manifest, statistics
 from data_prep.reference_lists import SIDES, has_lists, read_lists
-from mdhr_jax import facs
+from mdhr_jax import commands, facs
 from mdhr_jax.progress import Progress, announce
 
 
@@ -139,11 +138,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the command line; that of the process by default.
     """
     arguments = _parser().parse_args(argv)
-    try:
-        return 0 if run(arguments) else 1
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return start.INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return commands.finish(lambda: commands.DONE if run(arguments) else commands.FAILED)

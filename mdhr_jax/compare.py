@@ -7,14 +7,11 @@ nor ImageNet weights, torchvision or timm are needed.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-DEPARTS = 1
-USAGE_ERROR = 2
-INTERRUPTED = 128 + signal.SIGINT
+from mdhr_jax import commands
 
 
 def _positive(text: str) -> int:
@@ -73,16 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported late: wrong arguments are reported at once.
     from mdhr_jax.interop import comparison_run
 
-    try:
+    def run() -> int:
         options = comparison_run.options_from(arguments)
         agrees = comparison_run.run(options, ["python", "-m", "mdhr_jax.compare", *given])
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    return 0 if agrees else DEPARTS
+        return commands.DONE if agrees else commands.FAILED
+
+    return commands.finish(run)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ The exit code is 0, 2 after a mistake (nothing is written then), 130 after Ctrl-
 
 import argparse
 import hashlib
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mdhr_jax import commands
 from mdhr_jax.interop import conversion, files
 from mdhr_jax.interop.torch_weights import WeightsError
 
 _FORMATS = {"torch": (".pth", ".pt", ".bin"), "safetensors": (files.SAFETENSORS,)}
-USAGE_ERROR = 2
-INTERRUPTED = 128 + signal.SIGINT
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,15 +107,7 @@ def _format_of(target: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code: 0, 2 after a mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    try:
-        print(run(arguments))
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    return 0
+    return commands.finish(lambda: print(run(arguments)))
 
 
 if __name__ == "__main__":

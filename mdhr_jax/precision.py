@@ -6,13 +6,11 @@ exact and with default matrix products, TF32 on GPUs, bfloat16), and tables how 
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-USAGE_ERROR = 2
-INTERRUPTED = 128 + signal.SIGINT
+from mdhr_jax import commands
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,15 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 2 after a user's mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     given = list(sys.argv[1:] if argv is None else argv)
-    try:
-        run(arguments, shlex.join(["python", "-m", "mdhr_jax.precision", *given]))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE_ERROR
-    return 0
+    command = shlex.join(["python", "-m", "mdhr_jax.precision", *given])
+    return commands.finish(lambda: run(arguments, command))
 
 
 if __name__ == "__main__":

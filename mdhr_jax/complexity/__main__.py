@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-FAILED = 1
+from mdhr_jax import commands
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where something is wrong, 2 after a wrong option."""
+    """Runs the command line; returns 0, 2 after a mistake, 130 after Ctrl-C."""
     given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     arguments, overrides = parser.parse_known_args(given)
@@ -46,21 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Imported late: wrong arguments are reported at once.
     from mdhr_jax.complexity import tables
 
-    try:
+    def run() -> None:
         for path in arguments.out:
             tables.check_suffix(path)
         costs, about = _measure(arguments, overrides)
         about["command"] = shlex.join(["python", "-m", "mdhr_jax.complexity", *given])
         for path in arguments.out:
             tables.write(path, costs, about)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("error: interrupted; nothing was written", file=sys.stderr)
-        return FAILED
-    print(tables.markdown(costs, about), end="")
-    return 0
+        print(tables.markdown(costs, about), end="")
+
+    return commands.finish(run)
 
 
 def _measure(arguments: argparse.Namespace, overrides: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from mdhr_jax import commands
 from mdhr_jax.faces import measure, media, options, sheet
 from mdhr_jax.faces.aligner import STATUSES, AlignedFrame, VideoAligner
 from mdhr_jax.faces.detector import Detector, Face, Frame
@@ -77,7 +78,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, 1 where there is no face in any input, 2 after a mistake."""
     chosen = _parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         recipe = options.recipe(chosen)
         found = media.recordings(chosen.inputs)
         _check_outputs(chosen, found)
@@ -89,13 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if chosen.sheet is not None and crops:
             chosen.sheet.parent.mkdir(parents=True, exist_ok=True)
             sheet.draw(crops, recipe).save(chosen.sheet)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if not any_face:
-        print("error: there is no face in any of the inputs", file=sys.stderr)
-        return 1
-    return 0
+        if not any_face:
+            print("error: there is no face in any of the inputs", file=sys.stderr)
+            return commands.FAILED
+        return commands.DONE
+
+    return commands.finish(run, interrupted="inputs that were reported are written")
 
 
 def _check_outputs(chosen: argparse.Namespace, found: Sequence[media.Recording]) -> None:

@@ -10,9 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mdhr_jax import commands
 from mdhr_jax.figures import FIGURES
-
-FAILED = 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where a figure could not be drawn, 2 after a wrong option."""
+    """Runs the command line; returns 0, 1 where a figure could not be drawn, 2 after a mistake."""
     arguments = _parser().parse_args(argv)
 
     # Imported late: wrong arguments are reported at once.
@@ -55,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mdhr_jax.figures.runs import NotApplicableError, open_runs
     from mdhr_jax.progress import Progress, announce
 
-    written, left_out, failed = [], [], []
-    try:
+    def run() -> int:
+        written, left_out, failed = [], [], []
         with style.settings():
             runs, wanted = open_runs(arguments.runs), tuple(dict.fromkeys(arguments.only or FIGURES))
             drawings = list(catalogue.drawings(runs, wanted, arguments.video, arguments.data))
@@ -73,20 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                     except ValueError as error:
                         failed.append(f"{name}: {error}")
                     progress.update(note=name)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("error: interrupted; files already written are whole", file=sys.stderr)
-        return FAILED
-    for line in left_out:
-        announce(f"left out: {line}")
-    for path in written:
-        print(path)
-    if failed or not (written or left_out):
-        print("\n".join(f"error: {line}" for line in failed), file=sys.stderr)
-        return FAILED
-    return 0
+        for line in left_out:
+            announce(f"left out: {line}")
+        for path in written:
+            print(path)
+        if failed or not (written or left_out):
+            print("\n".join(f"error: {line}" for line in failed), file=sys.stderr)
+            return commands.FAILED
+        return commands.DONE
+
+    return commands.finish(run, interrupted="files already written are whole")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ gaps where runs are missing, and where every number comes from. docs/report.md s
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-FAILED = 1
-INTERRUPTED = 128 + signal.SIGINT
+from mdhr_jax import commands
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -49,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, or 1 where something is wrong."""
+    """Runs the command line; returns 0, 2 after a mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
 
     # Imported late: wrong arguments are reported at once.
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mdhr_jax.report import collect, files, pages, results
     from mdhr_jax.report.evidence import Settings
 
-    try:
+    def run() -> None:
         settings = Settings(arguments.folds, arguments.resamples, arguments.seed)
         found = collect.collect(arguments.runs, skip=arguments.out)
         if all(run.kind == "not a run" for run in found):
@@ -68,17 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables = tuple(name for names in arguments.table for name in names)
         made = results.make(found, settings, tables)
         written = files.write(made, arguments.out)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    for hint in pages.hints(made):
-        announce(hint)
-    used = len(found) - len(made.reasons)
-    announce(f"{used} of {len(found)} directories used; written: {', '.join(map(str, written))}")
-    return 0
+        for hint in pages.hints(made):
+            announce(hint)
+        used = len(found) - len(made.reasons)
+        announce(f"{used} of {len(found)} directories used; written: {', '.join(map(str, written))}")
+
+    return commands.finish(run)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,11 @@ the commands that this would take, or writes them as a Slurm array. ``status`` s
 
 import argparse
 import collections
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-FAILED = 1
-USAGE_ERROR = 2
-INTERRUPTED = 128 + signal.SIGINT
+from mdhr_jax import commands
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -60,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns 0, 1 where something is wrong or unfinished, 2 after a wrong option."""
+    """Runs the command line; returns 0, 1 where a run failed or is unfinished, 2 after a mistake."""
     given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
     arguments, overrides = parser.parse_known_args(given)
@@ -71,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mdhr_jax.progress import announce
     from mdhr_jax.tables import plan
 
-    try:
+    def run() -> int:
         request = plan.Request(
             tables=tuple(name for names in arguments.table for name in names),
             runs=arguments.runs,
@@ -89,12 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             announce(f"left out: {name}, which has no laptop scale (it takes images of 224 pixels only)")
         commands: dict[str, Callable[..., int]] = {"run": _run, "plan": _plan, "status": _status}
         return commands[arguments.command](arguments, planned, given)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
+
+    return commands.finish(run, interrupted="the same command goes on from what is saved")
 
 
 def _run(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:
@@ -116,8 +109,8 @@ def _run(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:
         + f"; in {arguments.runs}"
     )
     if outcome.stopped:
-        return INTERRUPTED
-    return FAILED if outcome.failed or outcome.left else 0
+        return commands.INTERRUPTED
+    return commands.FAILED if outcome.failed or outcome.left else 0
 
 
 def _plan(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:

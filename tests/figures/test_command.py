@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said(paper_run, tmp_path, capsys, damage):
 
 def test_matplotlib_missing(paper_run, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main([str(paper_run), "--out", str(tmp_path / "out")]) == 1
+    assert main([str(paper_run), "--out", str(tmp_path / "out")]) == 2
     assert "pip install mdhr_jax[figures]" in capsys.readouterr().err
 
 

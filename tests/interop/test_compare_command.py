@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from mdhr_jax import compare, facs
+from mdhr_jax import commands, compare, facs
 from mdhr_jax.interop import comparison, comparison_run, reference_checkout, speed
 
 MODEL = """
@@ -107,7 +107,7 @@ def run(checkout, *arguments):
     ],
 )
 def test_mistakes_end_with_one_line(arguments, messages, checkout, torch, capsys):
-    assert run(checkout, *arguments) == compare.USAGE_ERROR
+    assert run(checkout, *arguments) == commands.MISTAKE
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert len(said.splitlines()) == 1
@@ -122,34 +122,34 @@ def test_mistakes_end_with_one_line(arguments, messages, checkout, torch, capsys
 def test_wrong_arguments_are_a_usage_error(arguments, checkout, capsys):
     with pytest.raises(SystemExit) as stopped:
         run(checkout, *arguments)
-    assert stopped.value.code == compare.USAGE_ERROR
+    assert stopped.value.code == commands.MISTAKE
     assert arguments[0] in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_checkout_is_named(checkout, tmp_path, capsys):
-    assert run(tmp_path / "none") == compare.USAGE_ERROR
+    assert run(tmp_path / "none") == commands.MISTAKE
     assert f"{tmp_path / 'none'} is no checkout of the reference: there is no such" in capsys.readouterr().err
     (checkout / "model" / "model_DISFA.py").unlink()
-    assert run(checkout, "--dataset", "disfa") == compare.USAGE_ERROR
+    assert run(checkout, "--dataset", "disfa") == commands.MISTAKE
     assert "it lacks model/model_DISFA.py" in capsys.readouterr().err
 
 
 def test_without_pytorch_its_installation_is_named(checkout, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert run(checkout) == compare.USAGE_ERROR
+    assert run(checkout) == commands.MISTAKE
     assert "pip install -e '.[torch]' in a clone" in capsys.readouterr().err
 
 
 def test_a_broken_checkout_is_named(checkout, torch, capsys):
     (checkout / "model" / "resnet.py").write_text("def resnet50(:")
-    assert run(checkout) == compare.USAGE_ERROR
+    assert run(checkout) == commands.MISTAKE
     said = capsys.readouterr().err
     assert f"the checkout {checkout} cannot be imported: invalid syntax" in said
 
 
 def test_a_checkout_without_a_part_that_is_needed_is_named(checkout, torch, capsys):
     (checkout / "utils" / "utils.py").write_text(UTILS.replace("adjust_learning_rate", "other"))
-    assert run(checkout) == compare.USAGE_ERROR
+    assert run(checkout) == commands.MISTAKE
     assert "has no adjust_learning_rate in" in capsys.readouterr().err
 
 
@@ -187,7 +187,7 @@ def test_data_sets_that_the_reference_does_not_know_are_refused(checkout):
         reference_checkout.open_checkout(checkout, facs.SYNTHETIC_BP4D)
 
 
-@pytest.mark.parametrize(("judged", "code"), [(0.5, 0), (1.5, compare.DEPARTS)])
+@pytest.mark.parametrize(("judged", "code"), [(0.5, 0), (1.5, commands.FAILED)])
 def test_exit_code_and_report_say_whether_something_departs(
     judged, code, checkout, torch, tmp_path, monkeypatch, capsys
 ):

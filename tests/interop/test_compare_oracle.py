@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mdhr_jax import compare, facs
+from mdhr_jax import commands, compare, facs
 from mdhr_jax.interop import (
     comparison_inputs,
     comparison_run,
@@ -225,7 +225,7 @@ def test_the_stage_with_a_mistake_is_named_first(file, right, wrong, found, opti
     path.write_text(text.replace(right, wrong))
     code, said = run(facs.DISFA, *options, checkout=tmp_path / "checkout")
     assert f"the first that departs is {found!r} (" in said
-    assert code == compare.DEPARTS
+    assert code == commands.FAILED
 
 
 def test_a_biased_running_variance_is_found(run, monkeypatch):
@@ -242,7 +242,7 @@ def test_a_biased_running_variance_is_found(run, monkeypatch):
     monkeypatch.setattr(torch.nn.BatchNorm1d, "forward", biased)
     code, said = run(facs.DISFA, "--float64")
     assert "the first that departs is 'global_linear' (running statistics after one step)" in said
-    assert code == compare.DEPARTS
+    assert code == commands.FAILED
 
 
 def test_both_are_timed_in_turn(run, tmp_path):

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from mdhr_jax import facs, precision
+from mdhr_jax import commands, facs, precision
 from mdhr_jax.interop import measurements
 from mdhr_jax.interop import precision as report
 from mdhr_jax.interop.comparison_inputs import Inputs
@@ -78,5 +78,5 @@ def test_tf32_is_measured_on_gpus_only():
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message, capsys):
-    assert precision.main(arguments) == precision.USAGE_ERROR
+    assert precision.main(arguments) == commands.MISTAKE
     assert message in capsys.readouterr().err

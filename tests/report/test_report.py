@@ -610,7 +610,7 @@ def test_mistakes_end_with_one_line(options, message, tmp_path, monkeypatch, cap
     if options[0] == "runs":
         put(tmp_path / "runs", "backbone", 1)
     monkeypatch.chdir(tmp_path)
-    assert command.main([*options, "--out", "out"]) == 1
+    assert command.main([*options, "--out", "out"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert re.match(f"error: .*{message}", last)
     assert not (tmp_path / "out").exists()
@@ -645,5 +645,5 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", fail_late)
     put(tmp_path / "runs", "backbone", 2)
-    assert command.main([str(tmp_path / "runs"), "--out", str(out)]) == 1
+    assert command.main([str(tmp_path / "runs"), "--out", str(out)]) == 2
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before

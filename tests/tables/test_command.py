@@ -92,7 +92,7 @@ def test_two_rows_are_trained_stopped_in_the_middle_and_continued(environment, s
     assert tables(environment, "plan", *asked).stdout == ""
 
     other = tables(environment, "run", *asked, "--config.train.learning_rate=0.5")
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert "train.learning_rate: 0.002 there, 0.5 now" in other.stderr
     assert "Traceback" not in other.stderr
 
@@ -138,7 +138,7 @@ def test_mistakes_end_with_a_short_message(arguments, code, messages, environmen
 def test_weights_are_asked_for_once_before_anything_starts(environment, data_dir, tmp_path):
     places = ["--data", data_dir, "--runs", tmp_path / "runs", "--weights", tmp_path / "weights"]
     done = tables(environment, "run", "--table", "3", "--table", "1", *places)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.count("python -m mdhr_jax.convert") == 2
     assert "--weights none" in done.stderr
     assert not (tmp_path / "runs").exists()

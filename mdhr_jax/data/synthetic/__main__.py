@@ -1,11 +1,11 @@
 """Writes synthetic data sets and contact sheets: ``python -m mdhr_jax.data.synthetic --help``."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mdhr_jax import commands
 from mdhr_jax.data.synthetic import generator, sheet
 
 
@@ -83,15 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code: 0, 2 after a user's mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    try:
-        run(arguments)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.finish(lambda: run(arguments))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from mdhr_jax import commands
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.synthetic.landmarks import LANDMARK_NAMES
 from mdhr_jax.faces import mtcnn
@@ -202,7 +203,8 @@ def main(argv: Sequence[str] | None = None, detector: Detector | None = None) ->
         detector: used instead of MTCNN.
     """
     arguments = _parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         detect = detector or mtcnn_detector()
         samples = sample_frames(arguments.preset, arguments.subjects, seed=arguments.seed)
         scores = []
@@ -214,10 +216,9 @@ def main(argv: Sequence[str] | None = None, detector: Detector | None = None) ->
             title = f"Detection of synthetic faces, preset `{arguments.preset}`, {len(samples)} frames"
             note = "Errors are shares of the distance between the eyes."
             arguments.report.write_text(f"# {title}\n\n{note}\n\n{text}\n")
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0 if all(s.holds for s in scores) else 1
+        return commands.DONE if all(s.holds for s in scores) else commands.FAILED
+
+    return commands.finish(run)
 
 
 if __name__ == "__main__":

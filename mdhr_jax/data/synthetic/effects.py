@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from mdhr_jax import facs
+from mdhr_jax import commands, facs
 from mdhr_jax.data.synthetic import actions, ambiguity, distractors, generator
 from mdhr_jax.data.synthetic.measured import TARGET_EYE_PX, TARGET_PX
 from mdhr_jax.data.synthetic.render import EYE_DISTANCE, EYE_HEIGHT, Renderer
@@ -228,7 +228,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns 0, 1 where an AU shows too little or too far away, 2 after a mistake."""
     arguments = _parser().parse_args(argv)
-    try:
+
+    def run() -> int:
         effects = []
         for au in AUS:
             effects.append(measure(au, arguments.preset, subjects=arguments.subjects, seed=arguments.seed))
@@ -241,10 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text)
         if arguments.report is not None:
             arguments.report.write_text(f"# {title}\n\nRoot mean squares in grey levels.\n\n{text}\n")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0 if all(effect.holds for effect in effects) else 1
+        return commands.DONE if all(effect.holds for effect in effects) else commands.FAILED
+
+    return commands.finish(run)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ No face is drawn. The exit code is 1 where a bound is missed, 2 after a user's m
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
+from mdhr_jax import commands
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.synthetic.generator import SyntheticSpec
 from mdhr_jax.data.synthetic.label_statistics import (
@@ -207,14 +207,7 @@ def run(arguments: argparse.Namespace) -> bool:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code: 0, 1 where a bound is missed, 2 after a mistake."""
     arguments = _parser().parse_args(argv)
-    try:
-        return 0 if run(arguments) else 1
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return commands.finish(lambda: commands.DONE if run(arguments) else commands.FAILED)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ known what there is to gain by time in these videos, whatever a network makes of
 import argparse
 import contextlib
 import dataclasses
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int64
 
+from mdhr_jax import commands
 from mdhr_jax.data import render_pool
 from mdhr_jax.data.synthetic import generator
 from mdhr_jax.data.synthetic.generator import LANDMARK_NAMES, SyntheticSpec
@@ -297,15 +297,7 @@ def run(arguments: argparse.Namespace) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code: 0, 2 after a mistake, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
-    try:
-        run(arguments)
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.finish(lambda: run(arguments))
 
 
 if __name__ == "__main__":
