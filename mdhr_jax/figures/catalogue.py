@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mdhr_jax import config as config_lib
 from mdhr_jax.figures import cooccurrence, curves, relations, style, subjects, timelines, weights
 from mdhr_jax.figures.network import LookedAt, Network, open_network
 from mdhr_jax.figures.runs import Run, choose_videos
@@ -92,7 +91,7 @@ def _of_run(
 
 
 def _shared_footer(runs: Sequence[Run]) -> str:
-    """What is known of several runs, for the small print."""
+    """What is known of several runs, for the small print; their configurations stand beside their names."""
 
     def words(values: Iterator[Any]) -> str:
         return ", ".join(map(str, dict.fromkeys(values)))
@@ -102,7 +101,6 @@ def _shared_footer(runs: Sequence[Run]) -> str:
         f"fold {words(run.config['fold'] for run in runs)}",
         f"seed {words(run.config['seed'] for run in runs)}",
         f"protocol {words(run.protocol for run in runs)}",
-        f"config {words(config_lib.config_hash(run.config) for run in runs)}",
         words(run.model_name for run in runs),
     )
     return " · ".join(parts)

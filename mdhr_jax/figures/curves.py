@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from mdhr_jax import config as config_lib
 from mdhr_jax.figures import style
 from mdhr_jax.figures.runs import Run
 from mdhr_jax.training import logs, workdir
@@ -32,6 +33,7 @@ class Curves:
 
     Attributes:
         name: of the run.
+        config_hash: of its configuration.
         train: steps and values of each of `TRAINED`; values that the log could not hold are NaN. Without
             region classifiers there are none of their loss.
         f1: steps and mean F1 in percent of the evaluations that choose the checkpoint.
@@ -40,6 +42,7 @@ class Curves:
     """
 
     name: str
+    config_hash: str
     train: Mapping[str, Series]
     f1: Series
     chosen_on: str
@@ -81,6 +84,7 @@ def curves(run: Run) -> Curves:
         trained["region_loss"] = _series([], "region_loss")
     return Curves(
         name=run.name,
+        config_hash=config_lib.config_hash(run.config),
         train=trained,
         f1=_series(tested, "f1_mean"),
         chosen_on=chosen_on,
@@ -166,11 +170,11 @@ def draw(shown: Sequence[Curves], footer: str) -> Any:
         )
     )
     panels[5].axis("off")
-    shape: dict[str, Any] = {"handles": handles, "fontsize": 7.5, "frameon": False, "handlelength": 3}
+    shape: dict[str, Any] = {"handles": handles, "fontsize": 7.5, "handlelength": 3}
     if beside:
-        panels[5].legend(loc="upper left", **shape)
+        panels[5].legend(loc="upper left", frameon=False, **shape)
     else:
-        made.legend(loc="outside lower center", ncols=_COLUMNS, **shape)
+        style.legend_of_all(made, ncols=_COLUMNS, **shape)
     return made
 
 
@@ -187,4 +191,6 @@ def _look(number: int) -> dict[str, Any]:
 def _label(of_run: Curves, *, many: bool) -> str:
     state = "not finished" if of_run.chosen_step is None else f"reports step {of_run.chosen_step}"
     state = state if of_run.begun else "nothing logged yet"
-    return f"{of_run.name}\n{state}" + (f", F1 on the {of_run.chosen_on} frames" if many else "")
+    return f"{of_run.name}\n{state}, config {of_run.config_hash}" + (
+        f", F1 on the {of_run.chosen_on} frames" if many else ""
+    )

@@ -27,6 +27,7 @@ VECTOR_FORMATS = ("pdf", "svg")
 PIXELS_PER_INCH = 150
 
 _FOOTER_LETTERS = 19  # An inch holds of the small print, at least.
+_FOOTER_POINTS = 6.5
 
 # What fixes the look whatever the user's own settings are.
 _SETTINGS = {
@@ -81,8 +82,35 @@ def figure(width: float | int, height: float | int, title: str, footer: str) -> 
     FigureCanvasAgg(made)
     made.suptitle(title, fontsize=12)
     lines = textwrap.wrap(footer, int(_FOOTER_LETTERS * width))
-    made.supxlabel("\n".join(lines), fontsize=6.5, color=FAINT, x=0.01, ha="left")
+    # Kept free of all else, legends included: Matplotlib draws those over a label of the figure.
+    share = (1.3 * len(lines) + 1.0) * _FOOTER_POINTS / 72 / height if lines else 0.0
+    made.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    margin = 0.5 * _FOOTER_POINTS / 72 / height
+    made.text(0.01, margin, "\n".join(lines), fontsize=_FOOTER_POINTS, color=FAINT, va="bottom", gid="footer")
     return made
+
+
+def legend_of_all(drawn: Any, handles: list[Any], **options: Any) -> None:
+    """A legend under everything but the small print.
+
+    Args:
+        drawn: the figure.
+        handles: entries.
+        options: of the legend.
+    """
+    layout = drawn.get_layout_engine()
+    _, bottom, _, height = layout.get()["rect"]
+    legend = drawn.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0, bottom, 1, height),
+        frameon=False,
+        borderaxespad=0.0,
+        **options,
+    )
+    legend.set_in_layout(False)
+    taken = legend.get_window_extent(drawn.canvas.get_renderer()).height / drawn.bbox.height
+    layout.set(rect=(0, bottom + taken, 1, height - taken))
 
 
 def legend_below(axes: Any, handles: list[Any] | None, inches: float, **options: Any) -> None:

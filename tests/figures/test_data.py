@@ -136,8 +136,8 @@ def test_curves_of_the_honest_protocol_of_no_regions_and_of_damage(tmp_path, pap
     assert (begun.begun, new.begun) == (True, False)
     texts = [text.get_text() for text in curves.draw([begun, new], "").axes[5].get_legend().get_texts()]
     assert texts == [
-        "fold1-seed0-honest\nreports step 10",
-        "new\nnothing logged yet",
+        f"fold1-seed0-honest\nreports step 10, config {begun.config_hash}",
+        f"new\nnothing logged yet, config {new.config_hash}",
         "checkpoint that is reported",
     ]
     with pytest.raises(FileNotFoundError, match=r"new: no line in metrics\.jsonl yet"):
@@ -154,7 +154,7 @@ def test_a_result_that_names_no_step_is_told(content, paper_run):
 def test_curves_of_many_runs_differ_and_their_names_stand_below(paper_run):
     write_log(paper_run)
     (one,) = [curves.curves(run) for run in open_runs([paper_run])]
-    drawn = curves.draw([one] * 28, "")
+    drawn = curves.draw([one] * 28, "where the numbers come from, in print that is small, " * 12)
     lines = drawn.axes[4].get_lines()[:28]
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 28
     (legend,) = drawn.legends
@@ -163,6 +163,11 @@ def test_curves_of_many_runs_differ_and_their_names_stand_below(paper_run):
     drawn.canvas.draw()
     assert legend.get_window_extent().y1 <= min(axes.get_window_extent().y0 for axes in drawn.axes[3:5])
     assert drawn.get_figheight() < drawn.get_figwidth()
+    (footer,) = [text for text in drawn.texts if text.get_gid() == "footer"]
+    assert (
+        0.0 < footer.get_window_extent().y0 < footer.get_window_extent().y1 <= legend.get_window_extent().y0
+    )
+    assert footer.get_window_extent().x1 <= drawn.bbox.x1
 
 
 def test_runs_of_one_name_are_told_apart_by_their_parents(tmp_path):
