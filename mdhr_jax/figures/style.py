@@ -78,7 +78,7 @@ def figure(width: float | int, height: float | int, title: str, footer: str) -> 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
+    made: Any = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     made.suptitle(title, fontsize=12)
     lines = textwrap.wrap(footer, int(_FOOTER_LETTERS * width))
