@@ -1,5 +1,3 @@
-import signal
-
 import pytest
 
 from mdhr_jax import commands
@@ -30,7 +28,7 @@ def test_what_no_user_can_mend_is_not_hidden():
 
 def test_ctrl_c_says_what_became_of_the_results(capsys):
     def command():
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
 
     assert commands.finish(command, interrupted="half is written") == commands.INTERRUPTED == 130
     assert capsys.readouterr().err == "interrupted; half is written\n"

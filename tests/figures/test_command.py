@@ -112,7 +112,7 @@ def test_what_is_wrong_is_said(paper_run, tmp_path, capsys, damage):
         wanted = "video B_T9 is not in the test part"
     elif damage == "absent":
         asked[0] = str(tmp_path / "absent")
-        wanted = "absent does not exist: there is no"
+        wanted, code = "absent does not exist: there is no", 2
     else:
         with pytest.raises(SystemExit, match="2"):
             main([*asked, "--only", "portrait"])
