@@ -91,6 +91,15 @@ def _study(result: StudyResult, results: Results) -> list[Block]:
                 warning=True,
             )
         )
+    if study.scale == "laptop":
+        blocks.append(
+            Paragraph(
+                "Laptop scale: whatever network a row is named after, its runs have a narrow backbone that "
+                "is trained briefly on few subjects (configs/tables.py). A row shows which modules are in it "
+                "and that they run; the size of a number says nothing of the network in its name.",
+                warning=True,
+            )
+        )
     if study.departures:
         blocks.append(
             Paragraph(

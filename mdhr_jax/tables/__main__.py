@@ -31,7 +31,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--rows", type=_names, default=(), metavar="A,B", help="only these rows (all)")
     add("--folds", type=_numbers, default=(1, 2, 3), metavar="1,2", help="(1,2,3)")
     add("--seeds", type=_numbers, default=(0,), metavar="0,1", help="(0)")
-    add("--protocol", type=_names, default=("paper",), metavar="NAME", help="paper, honest or both (paper)")
+    add(
+        "--protocol",
+        type=_names,
+        default=("paper",),
+        metavar="A,B",
+        help="paper, honest or paper,honest (paper)",
+    )
     add("--data", type=Path, default=Path("data"), metavar="DIR", help="the data directory (data)")
     add("--runs", type=Path, default=Path("runs/tables"), metavar="DIR", help="of all runs (runs/tables)")
     add(

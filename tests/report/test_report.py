@@ -228,6 +228,7 @@ def test_drawn_faces_are_called_so_and_not_compared_with_the_paper(made):
             assert all(found["less_paper"] is None for found in row["results"].values())
     text = (out / "report.md").read_text()
     assert "The faces of this study are drawn." in text
+    assert ("whatever network a row is named after" in text) == (study_of(content)["scale"] == "laptop")
     assert "**Table 3: mean F1 in percent, on drawn faces**" in text
 
 
