@@ -117,7 +117,8 @@ def draw(shown: Sequence[Curves], footer: str) -> Any:
 
     beside = len(shown) <= _BESIDE
     below = 0.0 if beside else 0.3 * math.ceil((len(shown) + 1) / _COLUMNS)
-    made = style.figure(12, 6.6 + (0.17 * len(shown) if beside else below), "Learning curves", footer)
+    height = 6.6 + (0.17 * len(shown) if beside else below)
+    made = style.figure(12, height, "Learning curves", footer, footer_apart=not beside)
     panels = made.subplots(2, 3).reshape(-1)
     for axes, (name, title) in zip(panels, TRAINED.items(), strict=False):
         for i, of_run in enumerate(shown):

@@ -67,13 +67,16 @@ def settings() -> Iterator[None]:
         yield
 
 
-def figure(width: float | int, height: float | int, title: str, footer: str) -> Any:
+def figure(
+    width: float | int, height: float | int, title: str, footer: str, *, footer_apart: bool = False
+) -> Any:
     """An empty figure.
 
     Args:
         width, height: inches.
         title: above everything.
         footer: in small print below everything: where the numbers come from.
+        footer_apart: keeps its place free of all else, as `legend_of_all` needs it.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -82,7 +85,10 @@ def figure(width: float | int, height: float | int, title: str, footer: str) -> 
     FigureCanvasAgg(made)
     made.suptitle(title, fontsize=12)
     lines = textwrap.wrap(footer, int(_FOOTER_LETTERS * width))
-    # Kept free of all else, legends included: Matplotlib draws those over a label of the figure.
+    if not footer_apart:
+        made.supxlabel("\n".join(lines), fontsize=_FOOTER_POINTS, color=FAINT, x=0.01, ha="left")
+        return made
+    # Matplotlib draws a legend of the figure over its label.
     share = (1.3 * len(lines) + 1.0) * _FOOTER_POINTS / 72 / height if lines else 0.0
     made.get_layout_engine().set(rect=(0, share, 1, 1 - share))
     margin = 0.5 * _FOOTER_POINTS / 72 / height
@@ -94,7 +100,7 @@ def legend_of_all(drawn: Any, handles: list[Any], **options: Any) -> None:
     """A legend under everything but the small print.
 
     Args:
-        drawn: the figure.
+        drawn: a `figure` with `footer_apart`.
         handles: entries.
         options: of the legend.
     """
