@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
-from mdhr_jax.training import stored_step
+from mdhr_jax.training import stored_step, workdir
 from mdhr_jax.training.orbax_noise import quiet_orbax
 from mdhr_jax.training.stored_step import CheckpointError
 
@@ -294,7 +294,8 @@ def load_weights(
 
     Args:
         path: a run's directory, its ``checkpoints`` directory or one step's directory. Of several steps
-            the best is read, the latest where none was evaluated.
+            the best is read, the latest where none was evaluated; none where the one that the run's result
+            is of is gone.
         names: entries of the state to read; none to read the meta data alone.
         like: structures to return the entries in, such as ``{"params": abstract_params}``; leaves are
             checked in shape and type. Without it an entry is a nested dict with string keys.
@@ -401,13 +402,34 @@ def _find_step(path: Path) -> Path:
             with Checkpoints(root, read_only=True) as checkpoints:
                 step = checkpoints.best_step()
                 step = checkpoints.latest_step() if step is None else step
+                stored = checkpoints.steps()
             if step is not None:
+                _check_reported(root.parent, stored)
                 return root / str(step)
     found = "holds none" if path.is_dir() else "does not exist"
     raise FileNotFoundError(
         f"no checkpoint: {path} {found}; expected a run's directory, its 'checkpoints' directory or "
         "one step's directory in it"
     )
+
+
+def _check_reported(directory: Path, stored: Sequence[int]) -> None:
+    """Refuses to take for a finished run's best checkpoint the best of those that are left.
+
+    Raises:
+        FileNotFoundError: the checkpoint that the run's result is of is gone.
+    """
+    path = directory / workdir.RESULT_FILE
+    try:
+        reported = workdir.read_config(path).get("step")
+    except (OSError, ValueError):
+        return  # A run that goes on, or a result that says nothing.
+    if isinstance(reported, int) and reported not in stored:
+        raise FileNotFoundError(
+            f"the checkpoint that {path} is of, step {reported}, is gone; there is step "
+            f"{', '.join(map(str, stored))}. Name one of these, such as checkpoints/{stored[-1]} in "
+            f"{directory}, or train the run again in another directory"
+        )
 
 
 def _is_full(error: BaseException) -> bool:

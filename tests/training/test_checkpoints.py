@@ -207,6 +207,21 @@ def test_a_damaged_checkpoint_is_named_whatever_file_is_gone(tmp_path, monkeypat
     assert all(f"{tmp_path / 'hurt' / '1'} is damaged" in text for text in refused)
 
 
+def test_the_best_that_is_left_is_not_taken_for_the_best(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(1, make_state(1), {"n": 1}, 0.4)
+        checkpoints.save(2, make_state(), {"n": 2}, 0.9)
+    (tmp_path / "result.json").write_text('{"step": 2}')
+    assert load_weights(tmp_path, names=())[1] == {"n": 2}
+    shutil.rmtree(tmp_path / "checkpoints" / "2")
+    for path in (tmp_path, tmp_path / "checkpoints"):
+        with pytest.raises(FileNotFoundError, match=r"step 2, is gone; there is step 1\. Name one of these"):
+            load_weights(path, names=())
+    assert load_weights(tmp_path / "checkpoints" / "1", names=())[1] == {"n": 1}
+    (tmp_path / "result.json").write_text("{")
+    assert load_weights(tmp_path, names=())[1] == {"n": 1}
+
+
 def test_weights_are_found_from_any_of_the_directories(tmp_path):
     state = make_state()
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
