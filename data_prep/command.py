@@ -21,10 +21,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from data_prep import aligned_images, bystanders, manifest, plan, pool, raw, reference_lists, start
+from data_prep import aligned_images, bystanders, manifest, plan, pool, raw, reference_lists
 from data_prep.archives import Job, Outcome
 from data_prep.raw import RawVideo, Scan
-from mdhr_jax import facs
+from mdhr_jax import commands, facs
 from mdhr_jax.data import aligned, layout, temporaries
 from mdhr_jax.data.aligned import AlignedTree
 from mdhr_jax.data.workers import usable_cpus
@@ -41,7 +41,7 @@ LEFT_OUT = 1
 NOTHING_WRITTEN = 2
 """Nothing is written or the work is not finished: wrong arguments, no usable video, --strict, a full disk."""
 
-INTERRUPTED = start.INTERRUPTED
+INTERRUPTED = commands.INTERRUPTED
 
 ReadRaw = Callable[[argparse.Namespace], Scan]
 """Reads a distribution; gets all arguments, of which ``raw`` is the folder."""

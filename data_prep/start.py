@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit code."""
+from mdhr_jax import commands
 
 
 @contextlib.contextmanager
@@ -29,7 +28,7 @@ def quiet(command: str) -> Iterator[None]:
 
     def end(*_: Any) -> None:
         os.write(2, f"python -m {command}: interrupted; nothing was begun\n".encode())
-        os._exit(INTERRUPTED)
+        os._exit(commands.INTERRUPTED)
 
     signal.signal(signal.SIGINT, end)
     try:

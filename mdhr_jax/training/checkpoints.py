@@ -404,32 +404,13 @@ def _find_step(path: Path) -> Path:
                 step = checkpoints.latest_step() if step is None else step
                 stored = checkpoints.steps()
             if step is not None:
-                _check_reported(root.parent, stored)
+                workdir.check_reported(root.parent, stored)
                 return root / str(step)
     found = "holds none" if path.is_dir() else "does not exist"
     raise FileNotFoundError(
         f"no checkpoint: {path} {found}; expected a run's directory, its 'checkpoints' directory or "
         "one step's directory in it"
     )
-
-
-def _check_reported(directory: Path, stored: Sequence[int]) -> None:
-    """Refuses to take for a finished run's best checkpoint the best of those that are left.
-
-    Raises:
-        FileNotFoundError: the checkpoint that the run's result is of is gone.
-    """
-    path = directory / workdir.RESULT_FILE
-    try:
-        reported = workdir.read_config(path).get("step")
-    except (OSError, ValueError):
-        return  # A run that goes on, or a result that says nothing.
-    if isinstance(reported, int) and reported not in stored:
-        raise FileNotFoundError(
-            f"the checkpoint that {path} is of, step {reported}, is gone; there is step "
-            f"{', '.join(map(str, stored))}. Name one of these, such as checkpoints/{stored[-1]} in "
-            f"{directory}, or train the run again in another directory"
-        )
 
 
 def _is_full(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ import fcntl
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,29 @@ def read_config(path: Path) -> dict[str, Any]:
             "no run"
         )
     return content
+
+
+def check_reported(directory: Path, stored: Sequence[int]) -> None:
+    """Refuses to take for a finished run's best checkpoint the best of those that are left.
+
+    Args:
+        directory: of the run.
+        stored: steps of its checkpoints, at least one.
+
+    Raises:
+        FileNotFoundError: the checkpoint that the run's result is of is gone.
+    """
+    path = directory / RESULT_FILE
+    try:
+        reported = read_config(path).get("step")
+    except (OSError, ValueError):
+        return  # A run that goes on, or a result that says nothing.
+    if isinstance(reported, int) and reported not in stored:
+        raise FileNotFoundError(
+            f"the checkpoint that {path} is of, step {reported}, is gone; there is step "
+            f"{', '.join(map(str, stored))}. Name one of these, such as checkpoints/{stored[-1]} in "
+            f"{directory}, or train the run again in another directory"
+        )
 
 
 def write_json(path: Path, content: Any) -> None:
