@@ -15,8 +15,12 @@ from mdhr_jax.report import bootstrap, measures
 from mdhr_jax.report.collect import Found, Outcome
 from mdhr_jax.report.measures import BASELINE, F1, MEASURES, Measure
 from mdhr_jax.report.studies import Study
+from mdhr_jax.tables.state import Kind
 
 Interval = tuple[float, float]
+
+NOT_STARTED: Kind = "not started"
+"""Of a run that there is no directory of, as of one that has saved nothing."""
 
 _COUNTED = tuple(measure for measure in MEASURES if measure.of_counts is not None)
 
@@ -270,7 +274,7 @@ def _gaps(
             ]
             # A finished run that is not used is one of several that contradict each other.
             states = [f"{'contradictory' if run.outcome else run.kind} ({run.id})" for run in there]
-            gaps.append(f"fold {fold}, seed {seed}: {', '.join(states) or 'missing'}")
+            gaps.append(f"fold {fold}, seed {seed}: {', '.join(states) or NOT_STARTED}")
     return tuple(gaps)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mdhr_jax.paper import Row
 from mdhr_jax.report import numbers, orderings
 from mdhr_jax.report.document import Cell, Grid
-from mdhr_jax.report.evidence import Entry, Number, Settings
+from mdhr_jax.report.evidence import NOT_STARTED, Entry, Number, Settings
 from mdhr_jax.report.measures import F1, MEASURES
 from mdhr_jax.report.numbers import UNDEFINED
 from mdhr_jax.report.results import StudyResult, TableResult
@@ -14,7 +14,6 @@ from mdhr_jax.training import protocols
 DAGGER = " †"
 """Behind the number of an AU that is undefined in some folds."""
 
-_NO_RUN = "no run"
 _GAP = "gap"
 _PAIRS = (
     "A difference is made from the runs of both rows with these seeds, which the table of each fold names."
@@ -59,7 +58,7 @@ def main(result: TableResult, study: StudyResult) -> Grid:
 
 def _mean(entry: Entry | None) -> str:
     if entry is None or (not entry.runs and not entry.seeds):
-        return _NO_RUN if entry is None else _GAP
+        return NOT_STARTED if entry is None else _GAP
     return numbers.with_interval(entry.means[F1.key]) if entry.seeds else _GAP
 
 
@@ -144,9 +143,9 @@ def _plain_mean(values: Sequence[Number | None]) -> str:
 def _state(entry: Entry | None, seed: int, fold: int) -> str:
     """Why a fold has no number."""
     if entry is None:
-        return _NO_RUN
+        return NOT_STARTED
     start = f"fold {fold}, seed {seed}: "
-    return next((gap.removeprefix(start) for gap in entry.gaps if gap.startswith(start)), _NO_RUN)
+    return next((gap.removeprefix(start) for gap in entry.gaps if gap.startswith(start)), NOT_STARTED)
 
 
 def comparisons(result: TableResult, study: StudyResult) -> Grid | None:

@@ -59,6 +59,11 @@ def nothing(directory, config):
 def log_alone(directory, config):
     directory.mkdir()
     (directory / "output.log").write_text("$ python\n")
+    return "not started", "nothing is saved"
+
+
+def checkpoints_alone(directory, config):
+    (directory / "checkpoints" / "24").mkdir(parents=True)
     return "foreign", "has no config.json"
 
 
@@ -99,7 +104,7 @@ def older_result(directory, config):
 def no_predictions(directory, config):
     made_runs.finish(directory, config)
     (directory / "predictions.npz").unlink()
-    mended = "the run's own command writes it anew from its checkpoints"
+    mended = "no checkpoint is left to write it anew from: move it away to train it again"
     return (
         "damaged",
         f"no predictions at predictions.npz: a finished run has them beside its result; {mended}",
@@ -224,6 +229,7 @@ def an_album(directory, config):
     [
         nothing,
         log_alone,
+        checkpoints_alone,
         killed,
         failed,
         failed_badly,
