@@ -204,9 +204,9 @@ def _status(arguments: argparse.Namespace, planned: list, given: list[str]) -> i
     print()
     counts = collections.Counter(now.kind for _, now in states)
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    for kind in counts:
-        if kind != "finished":
-            print(f"{kind}: {state.MEANINGS[kind]}")
+    for kind, meaning in state.MEANINGS.items():
+        if kind in counts and kind != "finished":
+            print(f"{kind}: {meaning}")
     for run, now in states:
         if now.detail:
             print(f"{now.kind}: {run.directory}: {now.detail}")
