@@ -69,6 +69,7 @@ class Outcome:
         predictions_sha256: of the file of predictions.
         checkpoint: of the reported step, relative to the run's directory; None where it is gone.
         version: of this project at the time of that checkpoint; None where it is gone.
+        commit: of this project, see `mdhr_jax.source`; None where it did not run from a clone, too.
     """
 
     result: Mapping[str, Any]
@@ -78,6 +79,7 @@ class Outcome:
     predictions_sha256: str
     checkpoint: str | None
     version: str | None
+    commit: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +249,7 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
                 f"{results.AGAIN}",
             )
     counts = measures.count(found)
-    checkpoint, version = _checkpoint(directory, result)
+    checkpoint, versions = _checkpoint(directory, result)
     return Outcome(
         result=result,
         counts=counts,
@@ -255,7 +257,8 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
         fingerprint=found.meta["data_fingerprint"],
         predictions_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         checkpoint=checkpoint,
-        version=version,
+        version=versions.get("mdhr_jax"),
+        commit=versions.get("commit"),
     )
 
 
@@ -292,11 +295,11 @@ def _check_identity(result: Mapping[str, Any], found: Predictions, config: Mappi
         raise _UnusableError("foreign", f"its AUs are {', '.join(found.meta['au_names'])}")
 
 
-def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The reported checkpoint and the version of this project that made it, where it still exists."""
+def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The reported checkpoint and the versions of what made it, where it still exists."""
     step = directory / workdir.CHECKPOINTS / str(result["step"])
     if not step.is_dir():
-        return None, None
+        return None, {}
     try:
         meta = stored_step.read_meta(step)
     except checkpoints.CheckpointError as error:
@@ -305,7 +308,7 @@ def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None,
         raise _UnusableError(
             "foreign", f"checkpoint {result['step']} is of configuration {meta.get('config_hash')}"
         )
-    return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {}).get("mdhr_jax")
+    return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {})
 
 
 def _same(one: Any, other: Any) -> bool:

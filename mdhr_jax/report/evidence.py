@@ -280,10 +280,10 @@ def _gaps(
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One row less another.
+    """One row minus another.
 
     Attributes:
-        number: mean F1 of the one less that of the other, as a share; None where they cannot be compared.
+        number: mean F1 of the one minus that of the other, as a share; None where they cannot be compared.
         seeds: complete in both.
         reason: why they cannot be compared; empty where they can.
     """
@@ -300,7 +300,7 @@ class Difference:
 
 
 def compare(one: Entry | None, other: Entry | None, folds: Sequence[int]) -> Difference:
-    """Mean F1 of one row less that of another of the same study and protocol, on the same subjects.
+    """Mean F1 of one row minus that of another of the same study and protocol, on the same subjects.
 
     Over the seeds that are complete in both.
 
