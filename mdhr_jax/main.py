@@ -1,7 +1,6 @@
 """Trains or evaluates MDHR: ``python -m mdhr_jax.main --config configs/quickstart.py``."""
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,22 +8,20 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from mdhr_jax import commands
+
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Configuration file, such as configs/bp4d.py."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/<dataset>-fold<n> by default.")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an error arose.")
 
-FAILED = 1
-USAGE_ERROR = 2
-INTERRUPTED = 128 + signal.SIGINT
-
 
 def main(argv: Sequence[str]) -> int:
     """Runs what the flags say and returns the exit code."""
     if len(argv) > 1 or _CONFIG.value is None:
         found = f"unexpected: {' '.join(argv[1:])}" if len(argv) > 1 else "--config is missing"
-        return _complain(f"{found}; try: --config configs/quickstart.py", USAGE_ERROR)
+        return _complain(f"{found}; try: --config configs/quickstart.py", commands.MISTAKE)
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     config = _CONFIG.value
@@ -38,11 +35,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         outcome = run.run(config, directory)
     except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on from what is saved", INTERRUPTED)
+        return _complain("interrupted; the same command goes on from what is saved", commands.INTERRUPTED)
     except (ValueError, OSError, RuntimeError) as error:
         if _TRACEBACK.value:
             raise
-        code = _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
+        code = _complain(f"{error}\n(--traceback shows where in the code)", commands.FAILED)
         if isinstance(error, checkpoints.CheckpointError):
             # Threads of a write that failed midway would hold up the end of the process for minutes.
             sys.stdout.flush()
@@ -54,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         print(results.format_table(result))
         print(protocols.describe(result))
         print(f"written to {path}")
-    return 0
+    return commands.DONE
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -64,7 +61,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if _CONFIG.value is not None:
             _CONFIG.value.lock()  # A file that could not be loaded shows only when it is looked at.
     except (flags.Error, ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        sys.exit(_complain(_reason(error), USAGE_ERROR))
+        sys.exit(_complain(_reason(error), commands.MISTAKE))
     return rest
 
 

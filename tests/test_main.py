@@ -1,11 +1,14 @@
 """What a user sees who types something wrong."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from mdhr_jax.training import workdir
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -78,4 +81,18 @@ def test_damaged_records_are_named(damage, data_dir, tmp_path):
     done = main("--config", "configs/bp4d.py", *overrides)
     assert done.returncode != 0
     assert shard.name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_process_stops_and_leaves_the_first_alone(data_dir, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["--config", "configs/bp4d.py", f"--config.data.dir={data_dir}", f"--workdir={run}"]
+    with workdir.occupied(run):
+        (run / "config.json").write_text("the first's")
+        before = {path.name: path.read_bytes() for path in run.iterdir()}
+        done = main(*arguments, "--config.model.pretrained=none")
+        assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert done.returncode == 1
+    assert f"error: {run} is in use by process {os.getpid()} on " in done.stderr
+    assert "which is left alone" in done.stderr
     assert "Traceback" not in done.stderr

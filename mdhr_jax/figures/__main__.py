@@ -1,8 +1,9 @@
 """Draws figures of finished runs: ``python -m mdhr_jax.figures RUN --out DIR``.
 
-Each figure is written as PNG and as PDF (or SVG). Learning curves of several runs are drawn over each other;
-all other figures are of one run each. ``weights`` and ``graph`` need the run's checkpoint and its data, the
-others only what the run wrote beside its result.
+Each figure is written as PNG and as PDF (or SVG), those of a run into a folder of its own in DIR, named by
+what the run is. Learning curves of several runs are drawn over each other, into DIR itself; all other figures
+are of one run each. ``weights`` and ``graph`` need the run's checkpoint and its data, the others only what
+the run wrote beside its result.
 """
 
 import argparse
@@ -12,6 +13,15 @@ from pathlib import Path
 
 from mdhr_jax import commands
 from mdhr_jax.figures import FIGURES
+
+
+def _figures(text: str) -> list[str]:
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise argparse.ArgumentTypeError(
+            f"there is no figure {', '.join(unknown)}; choose from {', '.join(FIGURES)}, separated by commas"
+        )
+    return names
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -27,19 +37,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, metavar="DIR", help="the data directory (the one that the run was trained on)")
     add(
         "--video",
-        nargs="+",
-        action="extend",
+        action="append",
         default=[],
         metavar="NAME",
-        help="of timeline, weights and graph (the video of the test part whose labels change most)",
+        help="of timeline, weights and graph; repeatable (the one of the test part whose labels change most)",
     )
     add(
         "--only",
-        nargs="+",
+        type=_figures,
         action="extend",
-        choices=tuple(FIGURES),
-        metavar="FIGURE",
-        help="only these figures",
+        metavar="A,B",
+        help="only these figures; repeatable",
     )
     add("--vector", choices=("pdf", "svg"), default="pdf", help="format beside PNG (pdf)")
     return parser
@@ -47,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 0, 1 where a figure could not be drawn, 2 after a mistake."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    # Intermixed: runs may stand behind options too.
+    arguments = parser.parse_intermixed_args(argv)
+    if figures := [str(run) for run in arguments.runs if str(run) in FIGURES and not run.exists()]:
+        parser.error(f"{', '.join(figures)}: there is no such run; several figures are --only A,B")
 
     # Imported late: wrong arguments are reported at once.
     from mdhr_jax.figures import catalogue, style

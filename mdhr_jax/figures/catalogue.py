@@ -1,6 +1,7 @@
 """Which figures there are, and how each is made from runs."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mdhr_jax.figures.network import LookedAt, Network, open_network
 from mdhr_jax.figures.runs import Run, choose_videos
 
 Made = tuple[str, Any]
-"""Stem of a figure's files, and the figure."""
+"""Folder and stem of a figure's files, and the figure."""
 
 
 def drawings(
@@ -28,20 +29,35 @@ def drawings(
         What a figure is of, and what draws it. Drawing raises FileNotFoundError where something is missing,
         `NotApplicableError` where the model has nothing to show, ValueError where something is wrong.
     """
+    folders = _folders(runs)
     if "curves" in wanted:
+        # One run's lie with its other figures; of several, beside their folders.
+        stem = f"{folders[0]}/curves" if len(runs) == 1 else f"curves-{len(runs)}-runs-{_digest(folders)}"
         yield (
             "curves",
-            lambda: ("curves", curves.draw([curves.curves(run) for run in runs], _shared_footer(runs))),
+            lambda: (stem, curves.draw([curves.curves(run) for run in runs], _shared_footer(runs))),
         )
-    for run in runs:
-        prefix = f"{style.file_stem(run.name)}-" if len(runs) > 1 else ""
+    for run, folder in zip(runs, folders, strict=True):
         for name, draw in _of_run(run, wanted, videos, data_dir):
-            yield f"{name} of {run.name}", functools.partial(_prefixed, prefix, draw)
+            yield f"{name} of {run.name}", functools.partial(_within, folder, draw)
 
 
-def _prefixed(prefix: str, draw: Callable[[], Made]) -> Made:
+def _within(folder: str, draw: Callable[[], Made]) -> Made:
     stem, made = draw()
-    return prefix + stem, made
+    return f"{folder}/{stem}", made
+
+
+def _folders(runs: Sequence[Run]) -> list[str]:
+    """A folder for each run, by what the run is: the same whichever other runs a command names."""
+    folders = [style.file_stem(run.identity) for run in runs]
+    return [
+        folder if folders.count(folder) == 1 else f"{folder}-{style.file_stem(run.name)}"
+        for run, folder in zip(runs, folders, strict=True)
+    ]
+
+
+def _digest(folders: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(folders).encode()).hexdigest()[:6]
 
 
 def _of_run(

@@ -69,8 +69,10 @@ def draw(shown: CoOccurrence, footer: str) -> Any:
     count = len(shown.au_names)
     side = 1.6 + 0.37 * count
     made = style.figure(
-        3 * side + 1.2, side + 1.5, "Co-occurrence of action units, P(row | column) in %", footer
+        3 * side + 1.2, side + 2.3, "Co-occurrence of action units, P(row | column) in %", footer
     )
+    # Room between the title, the panels' titles, the labels of the bars and the small print.
+    made.get_layout_engine().set(h_pad=0.12)
     panels = made.subplots(1, 3)
     largest = np.nanmax(np.abs(shown.difference), initial=0.0) if np.isfinite(shown.difference).any() else 0.0
     reach = max(10.0, 10 * np.ceil(10 * largest))

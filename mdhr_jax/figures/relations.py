@@ -16,7 +16,7 @@ from mdhr_jax.figures.runs import NotApplicableError
 _MARKERS = {"upper": "^", "middle": "D", "lower": "o"}
 _MOST_NUMBERS = 10
 _BEND = 0.18  # Of an edge's length to its side, so that two directions do not cover each other.
-_EDGE = "#F0E442"
+_THIN, _THICK = 0.7, 4.6  # Points: the weakest and the strongest edge of a face.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +118,10 @@ def _draw_face(
     axes.imshow(pale, cmap="gray", vmin=-60, vmax=330, extent=(0, 1, 1, 0))
     places = places_in_crop(regions.aus, crop_recipe)
     outline = [patheffects.withStroke(linewidth=2.2, foreground="black")]
-    largest = max((float(found.attention[edge]) for edge in found.edges), default=1.0)
+    look = _EdgeLook.of([float(found.attention[edge]) for edge in found.edges])
     for receiver, sender in reversed(found.edges):
         weight = float(found.attention[receiver, sender])
-        width = 0.5 + 3.5 * weight / largest
+        width = look.width(weight)
         axes.add_patch(
             FancyArrowPatch(
                 tuple(places[sender]),
@@ -132,8 +132,8 @@ def _draw_face(
                 shrinkA=12,
                 shrinkB=12,
                 linewidth=width,
-                color=_EDGE,
-                path_effects=[patheffects.withStroke(linewidth=width + 1.2, foreground="0.15")],
+                color=look.colour(weight),
+                path_effects=[patheffects.withStroke(linewidth=width + 1.0, foreground="black")],
                 zorder=2 + weight,
             )
         )
@@ -179,20 +179,60 @@ def _draw_face(
     numbered = min(_MOST_NUMBERS, len(found.edges))
     if found.edges:
         title = (
-            f"{len(found.edges)} edges between regions, wider with weight (numbers: the {numbered} largest)"
-            f"{others}"
+            f"{len(found.edges)} edges between regions, wider and lighter with weight (numbers: the "
+            f"{numbered} largest){others}"
         )
     else:
         title = f"no edge between regions in this frame{others}"
     axes.set_title(title, fontsize=9)
     axes.legend(
-        handles=_legend(),
+        handles=[*_legend(), *look.legend()],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.01),
-        ncols=4,
+        ncols=3,  # States, regions, edges.
         fontsize=7.5,
         frameon=False,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _EdgeLook:
+    """How wide and how light an edge is: told twice, so that neither colour nor width is needed alone.
+
+    Attributes:
+        lowest, highest: weights of the face's edges, between which both vary.
+    """
+
+    lowest: float
+    highest: float
+
+    @classmethod
+    def of(cls, weights: list[float]) -> "_EdgeLook":
+        return cls(min(weights, default=0.0), max(weights, default=1.0))
+
+    def _share(self, weight: float) -> float:
+        spread = self.highest - self.lowest
+        return (weight - self.lowest) / spread if spread > 0 else 1.0
+
+    def width(self, weight: float) -> float:
+        """In points."""
+        return _THIN + (_THICK - _THIN) * self._share(weight)
+
+    def colour(self, weight: float) -> Any:
+        """Dark where weak."""
+        from matplotlib import colormaps
+
+        return colormaps[style.SEQUENTIAL](self._share(weight))
+
+    def legend(self) -> list[Any]:
+        """Edges of the lowest, the middle and the highest weight."""
+        from matplotlib.lines import Line2D
+
+        weights = [self.lowest, (self.lowest + self.highest) / 2, self.highest]
+        return [
+            Line2D([], [], color=self.colour(w), linewidth=self.width(w), label=f"edge to receiver, {w:.2f}")
+            for w in dict.fromkeys(weights if self.highest > self.lowest else [self.highest])
+        ]
 
 
 def _numbers(found: Relations, places: Float[np.ndarray, "N 2"]) -> list[tuple[tuple[float, float], str]]:
@@ -270,7 +310,6 @@ def _legend() -> list[Any]:
             markeredgewidth=2.6,
             label="thick rim: label differs",
         ),
-        Line2D([], [], color=_EDGE, linewidth=3, label="edge, arrow at the receiver"),
         marker("^", markerfacecolor="0.7", label="upper region"),
         marker("D", markerfacecolor="0.7", label="middle region"),
         marker("o", markerfacecolor="0.7", label="lower regions"),

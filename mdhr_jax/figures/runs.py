@@ -57,6 +57,13 @@ class Run:
         return rows.model_name(self.config)
 
     @property
+    def identity(self) -> str:
+        """What the run is, in letters that a file's name can have; ends with the configuration's hash."""
+        config = self.config
+        what = f"{str(config['dataset']).lower()}-{self.model_name}-fold{config['fold']}-seed{config['seed']}"
+        return f"{what}-{self.protocol}-{config_lib.config_hash(config)[:6]}"
+
+    @property
     def au_set(self) -> facs.AUSet | None:
         """The entry of the AU table; None for a data set whose entry lies only with its records."""
         return facs.AU_SETS.get(str(self.config["dataset"]).lower())

@@ -188,7 +188,7 @@ def write(out: Path, stem: str, drawn: Any, vector: str) -> list[Path]:
 
     Args:
         out: directory; made where absent.
-        stem: of the files' names.
+        stem: of the files' names, which may begin with a directory.
         drawn: the figure.
         vector: ``pdf`` or ``svg``.
 
@@ -196,8 +196,8 @@ def write(out: Path, stem: str, drawn: Any, vector: str) -> list[Path]:
         The files.
     """
     contents = {out / f"{stem}.{kind}": encode(drawn, kind) for kind in ("png", vector)}
-    out.mkdir(parents=True, exist_ok=True)
     for path, content in contents.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             temporary.write_bytes(content)

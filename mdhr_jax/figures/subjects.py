@@ -15,6 +15,7 @@ UNDEFINED_NOTE = (
 )
 
 _ROW, _HIGHEST = 0.27, 18.0  # inches: a row, all rows
+_VALUES = 120  # Percent: right end of the means' column, past 100.
 _FITS_TEXT = 0.13  # inches; lower rows are bare colours, and only some have a name
 
 
@@ -141,16 +142,15 @@ def draw(shown: SubjectF1, footer: str) -> Any:
     )
     for place, mean in enumerate(means if written else ()):
         text = f"{mean:.1f}" if np.isfinite(mean) else "undefined"
-        # On the lines, not behind them.
-        back = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-        strip.text(np.nan_to_num(mean) + 1.5, place, text, va="center", fontsize=6.5, bbox=back, zorder=3)
+        # In a column of their own, where neither bars nor lines come.
+        strip.text(_VALUES, place, text, va="center", ha="right", fontsize=6.5)
     pooled = 100 * shown.pooled_mean
     if np.isfinite(pooled):
         strip.axvline(pooled, color=style.COLOURS[3], linestyle="--", label=f"all frames: {pooled:.1f} %")
     if np.isfinite(means).any():
         middle = float(np.nanmean(means))
         strip.axvline(middle, color="black", linestyle=":", label=f"mean of subjects: {middle:.1f} %")
-    strip.set_xlim(0, 112)
+    strip.set_xlim(0, _VALUES + 1)
     strip.set_xticks(range(0, 101, 20))
     strip.set_xlabel("F1, %")
     strip.set_title("mean over AUs")

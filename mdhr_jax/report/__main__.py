@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="N",
-        help="1 to 5, or k; repeatable (all)",
+        help="1 to 5, or k; repeatable (1 to 5, and k where there are runs of it alone)",
     )
     add("--folds", type=_numbers, default=(1, 2, 3), metavar="1,2", help="means are over these (1,2,3)")
     add("--resamples", type=int, default=10_000, metavar="N", help="of the bootstrap (10000)")
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # Imported late: wrong arguments are reported at once.
     from mdhr_jax.progress import announce
-    from mdhr_jax.report import collect, files, pages, results
+    from mdhr_jax.report import collect, files, results, summary
     from mdhr_jax.report.evidence import Settings
 
     def run() -> None:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tables = tuple(name for names in arguments.table for name in names)
         made = results.make(found, settings, tables)
         written = files.write(made, arguments.out)
-        for hint in pages.hints(made):
+        for hint in summary.hints(made):
             announce(hint)
         used = len(found) - len(made.reasons)
         announce(f"{used} of {len(found)} directories used; written: {', '.join(map(str, written))}")

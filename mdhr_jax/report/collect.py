@@ -6,7 +6,6 @@ configuration, must stand beside the predictions of that very checkpoint, and mu
 
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +23,8 @@ from mdhr_jax.training import checkpoints, predictions, protocols, results, stor
 from mdhr_jax.training.metrics import summarize
 from mdhr_jax.training.predictions import Predictions
 
-Kind = Literal[
-    "finished", "running", "interrupted", "failed", "not started", "damaged", "foreign", "not a run"
-]
+Kind = state.Kind | Literal["not a run"]
+"""What a directory holds: `state.MEANINGS`, or none of a run's files."""
 
 DATASETS = frozenset(
     name for family in map(rows.dataset_of, rows.ROWS) for name in (family, f"synthetic_{family}")
@@ -71,6 +69,7 @@ class Outcome:
         predictions_sha256: of the file of predictions.
         checkpoint: of the reported step, relative to the run's directory; None where it is gone.
         version: of this project at the time of that checkpoint; None where it is gone.
+        commit: of this project, see `mdhr_jax.source`; None where it did not run from a clone, too.
     """
 
     result: Mapping[str, Any]
@@ -80,6 +79,7 @@ class Outcome:
     predictions_sha256: str
     checkpoint: str | None
     version: str | None
+    commit: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,10 +184,12 @@ def _look(directory: Path, name: str, path: str) -> Found:
         return Found(name, path, "finished", config=config, outcome=_outcome(directory, config))
     except _UnusableError as error:
         kind, detail = error.args
+        if kind == "damaged":
+            if holder := state.holder(directory / workdir.LOCK_FILE):
+                return Found(name, path, "running", f"in use by {holder}", config)
+            detail = state.mend(detail, directory)
         # Messages name files in full; the report is the same wherever the runs lie.
-        return Found(
-            name, path, kind, detail.replace(f"{directory}/", "").replace(str(directory), path), config
-        )
+        return Found(name, path, kind, state.within(directory, detail), config)
 
 
 def _config(directory: Path) -> dict[str, Any] | None:
@@ -222,23 +224,10 @@ def _config(directory: Path) -> dict[str, Any] | None:
 
 def _unfinished(directory: Path, config: Mapping[str, Any] | None) -> tuple[Kind, str]:
     """What to call a run without a result, and why it has none."""
-    if holder := state.holder(directory / workdir.LOCK_FILE):
-        return "running", f"in use by {holder}"
-    failure = directory / state.FAILURE_FILE
-    if failure.exists():
-        try:
-            reason = str(json.loads(failure.read_text())["reason"])
-        except (ValueError, KeyError, TypeError):
-            reason = f"{failure.name} is damaged"
-        return "failed", reason
-    if config is None:
+    kind, detail = state.unfinished(directory, state.holder(directory / workdir.LOCK_FILE))
+    if config is None and kind in ("interrupted", "not started") and state.strangers(directory):
         return "foreign", f"has no {workdir.CONFIG_FILE}"
-    saved = [
-        int(path.name) for path in (directory / workdir.CHECKPOINTS).glob("[0-9]*") if path.name.isdigit()
-    ]
-    if saved:
-        return "interrupted", f"saved up to step {max(saved)}, no result"
-    return "not started", "nothing is saved"
+    return kind, {"running": f"in use by {detail}", "not started": "nothing is saved"}.get(kind, detail)
 
 
 def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
@@ -260,7 +249,7 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
                 f"{results.AGAIN}",
             )
     counts = measures.count(found)
-    checkpoint, version = _checkpoint(directory, result)
+    checkpoint, versions = _checkpoint(directory, result)
     return Outcome(
         result=result,
         counts=counts,
@@ -268,7 +257,8 @@ def _outcome(directory: Path, config: Mapping[str, Any]) -> Outcome:
         fingerprint=found.meta["data_fingerprint"],
         predictions_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         checkpoint=checkpoint,
-        version=version,
+        version=versions.get("mdhr_jax"),
+        commit=versions.get("commit"),
     )
 
 
@@ -305,11 +295,11 @@ def _check_identity(result: Mapping[str, Any], found: Predictions, config: Mappi
         raise _UnusableError("foreign", f"its AUs are {', '.join(found.meta['au_names'])}")
 
 
-def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """The reported checkpoint and the version of this project that made it, where it still exists."""
+def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The reported checkpoint and the versions of what made it, where it still exists."""
     step = directory / workdir.CHECKPOINTS / str(result["step"])
     if not step.is_dir():
-        return None, None
+        return None, {}
     try:
         meta = stored_step.read_meta(step)
     except checkpoints.CheckpointError as error:
@@ -318,7 +308,7 @@ def _checkpoint(directory: Path, result: Mapping[str, Any]) -> tuple[str | None,
         raise _UnusableError(
             "foreign", f"checkpoint {result['step']} is of configuration {meta.get('config_hash')}"
         )
-    return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {}).get("mdhr_jax")
+    return f"{workdir.CHECKPOINTS}/{result['step']}", (meta.get("versions") or {})
 
 
 def _same(one: Any, other: Any) -> bool:

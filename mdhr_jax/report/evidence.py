@@ -15,8 +15,12 @@ from mdhr_jax.report import bootstrap, measures
 from mdhr_jax.report.collect import Found, Outcome
 from mdhr_jax.report.measures import BASELINE, F1, MEASURES, Measure
 from mdhr_jax.report.studies import Study
+from mdhr_jax.tables.state import Kind
 
 Interval = tuple[float, float]
+
+NOT_STARTED: Kind = "not started"
+"""Of a run that there is no directory of, as of one that has saved nothing."""
 
 _COUNTED = tuple(measure for measure in MEASURES if measure.of_counts is not None)
 
@@ -270,16 +274,16 @@ def _gaps(
             ]
             # A finished run that is not used is one of several that contradict each other.
             states = [f"{'contradictory' if run.outcome else run.kind} ({run.id})" for run in there]
-            gaps.append(f"fold {fold}, seed {seed}: {', '.join(states) or 'missing'}")
+            gaps.append(f"fold {fold}, seed {seed}: {', '.join(states) or NOT_STARTED}")
     return tuple(gaps)
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One row less another.
+    """One row minus another.
 
     Attributes:
-        number: mean F1 of the one less that of the other, as a share; None where they cannot be compared.
+        number: mean F1 of the one minus that of the other, as a share; None where they cannot be compared.
         seeds: complete in both.
         reason: why they cannot be compared; empty where they can.
     """
@@ -296,7 +300,7 @@ class Difference:
 
 
 def compare(one: Entry | None, other: Entry | None, folds: Sequence[int]) -> Difference:
-    """Mean F1 of one row less that of another of the same study and protocol, on the same subjects.
+    """Mean F1 of one row minus that of another of the same study and protocol, on the same subjects.
 
     Over the seeds that are complete in both.
 

@@ -43,8 +43,8 @@ def difference(number: Number | None) -> str:
     return f"{text} ({signed(lower)} to {signed(upper)})" + (MARK if lower > 0 or upper < 0 else "")
 
 
-def less(number: Number | None, percent_of_paper: float | None) -> Number | None:
-    """A number less one that the paper prints, which is taken as exact."""
+def minus(number: Number | None, percent_of_paper: float | None) -> Number | None:
+    """A number minus one that the paper prints, which is taken as exact."""
     if number is None or number.value is None or percent_of_paper is None:
         return None
     printed = percent_of_paper / 100

@@ -1,10 +1,12 @@
 """A report in words: what it says about each study, its tables, and every directory that was found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from mdhr_jax.report import tables
+from mdhr_jax import source
+from mdhr_jax.report import summary, tables
 from mdhr_jax.report.bootstrap import LEVEL
+from mdhr_jax.report.collect import Outcome
 from mdhr_jax.report.document import Block, Bullets, Cell, Grid, Heading, Paragraph, Picture
 from mdhr_jax.report.numbers import UNDEFINED
 from mdhr_jax.report.results import Results, StudyResult, TableResult
@@ -48,15 +50,22 @@ def write(results: Results, out: Path) -> list[Block]:
     blocks += _introduction(results)
     for study in results.studies:
         blocks += _study(study, results)
+    blocks += _without_runs(results)
     blocks += _runs(results)
-    pictures = sorted((out / FIGURES).glob("*.png"))
+    pictures = sorted((out / FIGURES).rglob("*.png"))
     if pictures:
         blocks.append(Heading(2, "Figures"))
         blocks += [
-            Picture(path, f"{FIGURES}/{path.name}", path.stem.replace("_", " ").replace("-", " "))
+            Picture(path, path.relative_to(out).as_posix(), _caption(path.relative_to(out / FIGURES)))
             for path in pictures
         ]
     return blocks
+
+
+def _caption(picture: Path) -> str:
+    """What a picture shows, by its name; in front, the run, which its folder is named after."""
+    shown = picture.stem.replace("_", " ").replace("-", " ")
+    return shown if picture.parent == Path() else f"{picture.parent.as_posix()}: {shown}"
 
 
 def _introduction(results: Results) -> list[Block]:
@@ -72,6 +81,7 @@ def _introduction(results: Results) -> list[Block]:
             "section Runs at the end says of each what it is and why it is used or not. A number points to "
             "the runs it was made from (R1, R2 and so on)."
         ),
+        *summary.write(results),
         Heading(2, "How to read the numbers"),
         Bullets(tuple(text.format(**values) for text in _HOW_TO_READ)),
     ]
@@ -137,6 +147,15 @@ def _ingredients(study: Study, results: Results) -> str:
     """What the runs of a study share, and why those of others like it stand apart."""
     shared = "; ".join(f"{name}: {text}" for name, text in study.ingredients)
     sentences = [f"All runs of this study share: {shared}."]
+    commits = {
+        run.outcome.commit
+        for models in study.used.values()
+        for runs in models.values()
+        for run in runs.values()
+        if run.outcome is not None and run.outcome.commit is not None
+    }
+    if len(commits) > 1:
+        sentences.append(f"They are of {len(commits)} commits of the project, see section Runs.")
     for result in results.studies:
         other = result.study
         if other is not study and other.title == study.title:
@@ -149,18 +168,34 @@ def _ingredients(study: Study, results: Results) -> str:
 
 def _table(table: TableResult, result: StudyResult, results: Results) -> list[Block]:
     arms = result.study.arms
-    blocks: list[Block] = [
-        Heading(3, f"Table {table.name}: {table.title}"),
-        tables.main(table, result),
-    ]
+    blocks: list[Block] = [Heading(3, f"Table {table.name}: {table.title}")]
+    if hint := summary.fold_hint(table):
+        blocks.append(Paragraph(hint, warning=True))
+    blocks.append(tables.main(table, result))
+    if not table.has_runs:
+        return [*blocks, Paragraph("No run of this study is of a row of this table.")]
     if any(row.per_au for row in table.printed):
         blocks += [tables.per_au(table, result, arm) for arm in arms]
     blocks += [tables.folds(table, result, arm, results.settings) for arm in arms]
-    if sentences := tables.verdicts(table, arms):
-        where = " on these drawn faces" if result.study.synthetic else ""
-        blocks += [Paragraph(f"The paper's orderings{where}:"), Bullets(tuple(sentences))]
-    grid = tables.comparisons(table, result)
-    return blocks if grid is None else [*blocks, grid]
+    for steps in (True, False):
+        if sentences := tables.verdicts(table, arms, steps=steps):
+            where = " on these drawn faces" if result.study.synthetic else ""
+            which = (
+                "in steps (rows that differ by one module or one setting)" if steps else "in all other pairs"
+            )
+            blocks += [Paragraph(f"The paper's orderings{where}, {which}:"), Bullets(tuple(sentences))]
+        if (grid := tables.comparisons(table, result, steps=steps)) is not None:
+            blocks.append(grid)
+    return blocks
+
+
+def _without_runs(results: Results) -> list[Block]:
+    """Tables of which there is nothing but what the paper prints."""
+    blocks: list[Block] = []
+    for name in results.without_runs:
+        if not any(table.name == name for result in results.studies for table in result.tables):
+            blocks += [Heading(3, f"Table {name}: {rows.TITLES[name]}"), tables.without_runs(name)]
+    return [Heading(2, "Tables without runs"), *blocks] if blocks else []
 
 
 def _titles(result: StudyResult) -> dict[str, str]:
@@ -199,6 +234,7 @@ def _runs(results: Results) -> list[Block]:
                     (run.config_hash or UNDEFINED, ""),
                     (UNDEFINED if outcome is None else str(outcome.result["step"]), ""),
                     (UNDEFINED if outcome is None else outcome.checkpoint or "is gone", ""),
+                    (UNDEFINED if outcome is None else _code(outcome), ""),
                     (UNDEFINED if outcome is None else outcome.predictions_sha256[:12], ""),
                 )
             )
@@ -216,6 +252,7 @@ def _runs(results: Results) -> list[Block]:
         "Config hash",
         "Step",
         "Checkpoint",
+        "Version, commit",
         "SHA-256 of predictions",
     )
     caption = "Every directory found, and whether its numbers are used"
@@ -235,12 +272,23 @@ def _runs_in_print(results: Results, places: Mapping[str, tuple[int, Place]]) ->
         hashed = run.config_hash or UNDEFINED
         rows = _rows(place)
         identity = (run.id, run.path, rows, place.arm, str(place.fold), str(place.seed), hashed)
-        used.append((*identity, str(step), checkpoint or "is gone"))
+        used.append((*identity, str(step), checkpoint or "is gone", _code(run.outcome)))
     blocks: list[Block] = []
     for caption, header, lines in (
         (
             "Runs that the numbers are made from",
-            ("Id", "Directory", "Rows", "Protocol", "Fold", "Seed", "Config hash", "Step", "Checkpoint"),
+            (
+                "Id",
+                "Directory",
+                "Rows",
+                "Protocol",
+                "Fold",
+                "Seed",
+                "Config hash",
+                "Step",
+                "Checkpoint",
+                "Version, commit",
+            ),
             used,
         ),
         ("Directories that no number is made from", ("Id", "Directory", "State", "Why"), left),
@@ -251,22 +299,15 @@ def _runs_in_print(results: Results, places: Mapping[str, tuple[int, Place]]) ->
     return blocks
 
 
+def _code(outcome: Outcome) -> str:
+    """What computed a run: version and, from a clone, commit; as far as is known."""
+    if outcome.version is None:
+        return UNDEFINED
+    if outcome.commit is None:
+        return outcome.version
+    changed = source.DIRTY if outcome.commit.endswith(source.DIRTY) else ""
+    return f"{outcome.version}, {outcome.commit[:12]}{changed}"
+
+
 def _rows(place: Place | None) -> str:
     return UNDEFINED if place is None else ", ".join(f"{table}:{row}" for table, row in place.rows)
-
-
-def hints(results: Results) -> Sequence[str]:
-    """What whoever ran the command may want to know at once."""
-    told = []
-    for result in results.studies:
-        if any(entry.seeds for entry in result.entries.values()):
-            continue
-        folds = [{fold for _, fold in entry.runs} for entry in result.entries.values() if entry.runs]
-        common = sorted(set.intersection(*folds)) if folds else []
-        if common:
-            listed = ",".join(map(str, common))
-            told.append(
-                f"study {result.study.number} has no row with every fold; --folds {listed} takes means over "
-                f"fold {listed} alone"
-            )
-    return told

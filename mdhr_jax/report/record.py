@@ -16,7 +16,7 @@ from mdhr_jax.report.measures import MEASURES
 from mdhr_jax.report.orderings import Comparison
 from mdhr_jax.report.results import Results, StudyResult, TableResult
 
-FORMAT = 1
+FORMAT = 2
 
 
 def content(results: Results) -> dict[str, Any]:
@@ -40,6 +40,7 @@ def content(results: Results) -> dict[str, Any]:
             "over": "subjects of each fold",
         },
         "measures": {m.key: {"title": m.title, "undefined_in_means": m.undefined} for m in MEASURES},
+        "without_runs": list(results.without_runs),
         "studies": [_study(result) for result in results.studies],
         "runs": [_run(run, run.id in used, results.reasons.get(run.id, "")) for run in results.found],
     }
@@ -122,7 +123,7 @@ def _table(table: TableResult) -> dict[str, Any]:
                 "results": {
                     arm: {
                         "model": of_rows[row.name].model if row.name in of_rows else None,
-                        "less_paper": _number(table.less_paper(arm, row)),
+                        "minus_paper": _number(table.minus_paper(arm, row)),
                     }
                     for arm, of_rows in table.entries.items()
                 },
@@ -139,8 +140,9 @@ def _printed(row: Row) -> dict[str, Any]:
 
 def _comparison(found: Comparison) -> dict[str, Any]:
     return {
-        "higher": found.higher.name,
-        "lower": found.lower.name,
+        "row": found.row.name,
+        "reference": found.reference.name,
+        "step": found.is_step,
         "paper": found.paper,
         "results": {
             arm: {
@@ -179,6 +181,7 @@ def _run(run: Found, used: bool, reason: str) -> dict[str, Any]:
             "step": result["step"],
             "checkpoint": run.outcome.checkpoint,
             "version": run.outcome.version,
+            "commit": run.outcome.commit,
             "data_fingerprint": run.outcome.fingerprint,
             "predictions_sha256": run.outcome.predictions_sha256,
             "subjects": list(run.outcome.counts.subjects),

@@ -8,7 +8,7 @@ from mdhr_jax.paper import Row
 from mdhr_jax.report import evidence, orderings, studies
 from mdhr_jax.report.collect import Found
 from mdhr_jax.report.evidence import Entry, Number, Settings
-from mdhr_jax.report.numbers import less
+from mdhr_jax.report.numbers import minus
 from mdhr_jax.report.orderings import Comparison
 from mdhr_jax.report.studies import Study
 from mdhr_jax.tables import rows
@@ -39,12 +39,17 @@ class TableResult:
     comparisons: tuple[Comparison, ...]
     against_paper: bool
 
-    def less_paper(self, arm: str, row: Row) -> Number | None:
-        """Our mean F1 less the paper's, where the two were made alike."""
+    def minus_paper(self, arm: str, row: Row) -> Number | None:
+        """Our mean F1 minus the paper's, where the two were made alike."""
         entry = self.entries[arm].get(row.name)
         if entry is None or not self.compares(arm):
             return None
-        return less(entry.means.get("f1"), row.average)
+        return minus(entry.means.get("f1"), row.average)
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether any run is of one of its rows, finished or not."""
+        return any(self.entries.values())
 
     def compares(self, arm: str) -> bool:
         """Whether a difference from the paper may be given: its numbers are of its own protocol."""
@@ -59,7 +64,8 @@ class StudyResult:
         study: its runs.
         entries: by protocol and model.
         baseline: F1 of always present: the mean, and of each AU; None where no row is complete.
-        tables: those that any of its runs is of.
+        tables: those asked for that are about its data; where none is asked for, those that any of its
+            runs is of.
     """
 
     study: Study
@@ -77,12 +83,14 @@ class Results:
         found: every directory.
         reasons: why a directory is not used, by id.
         studies: with their tables.
+        without_runs: tables of which no study has any run; of the paper's, or of those asked for.
     """
 
     settings: Settings
     found: tuple[Found, ...]
     reasons: Mapping[str, str]
     studies: tuple[StudyResult, ...]
+    without_runs: tuple[str, ...]
 
 
 def make(found: Sequence[Found], settings: Settings, tables: Sequence[str] = ()) -> Results:
@@ -108,15 +116,29 @@ def make(found: Sequence[Found], settings: Settings, tables: Sequence[str] = ())
         )
     ordered = studies.sort(found)
     gathered = evidence.gather(ordered.studies, found, settings)
+    of_studies = tuple(
+        StudyResult(study, entries, evidence.baseline(entries), _tables(study, entries, settings, tables))
+        for study, entries in zip(ordered.studies, gathered, strict=True)
+    )
+    with_runs = {table.name for study in of_studies for table in study.tables if table.has_runs}
     return Results(
         settings,
         tuple(found),
         ordered.reasons,
-        tuple(
-            StudyResult(study, entries, evidence.baseline(entries), _tables(study, entries, settings, tables))
-            for study, entries in zip(ordered.studies, gathered, strict=True)
-        ),
+        of_studies,
+        tuple(name for name in dict.fromkeys(tables or paper.TABLES) if name not in with_runs),
     )
+
+
+def _is_shown(study: Study, name: str) -> bool:
+    """Whether a table is shown that nobody asked for: any run is of it.
+
+    One of the sweep's rows is the full model, which other tables have too: its runs alone are no sweep.
+    """
+    places = [place.rows for place in study.places.values() if any(table == name for table, _ in place.rows)]
+    if name in paper.TABLES:
+        return bool(places)
+    return any(all(table not in paper.TABLES for table, _ in of_run) for of_run in places)
 
 
 def _tables(
@@ -128,7 +150,9 @@ def _tables(
     made = []
     for name, own in rows.ROWS.items():
         models = {row: p.model for p in study.places.values() for table, row in p.rows if table == name}
-        if not models or (wanted and name not in wanted):
+        if rows.dataset_of(name) != study.family:
+            continue
+        if name not in wanted if wanted else not _is_shown(study, name):
             continue
         by_arm = {
             arm: {

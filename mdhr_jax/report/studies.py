@@ -99,6 +99,11 @@ class Study:
         return self.dataset.startswith(_SYNTHETIC)
 
     @property
+    def family(self) -> str:
+        """The licensed data set that its tables are about, or that its drawn faces stand for."""
+        return self.dataset.removeprefix(_SYNTHETIC)
+
+    @property
     def title(self) -> str:
         """Such as ``BP4D, full scale``."""
         return f"{self.au_set.title}, {self.scale} scale"

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from mdhr_jax.paper import Row
 from mdhr_jax.report import numbers, orderings
 from mdhr_jax.report.document import Cell, Grid
-from mdhr_jax.report.evidence import Entry, Number, Settings
+from mdhr_jax.report.evidence import NOT_STARTED, Entry, Number, Settings
 from mdhr_jax.report.measures import F1, MEASURES
 from mdhr_jax.report.numbers import UNDEFINED
+from mdhr_jax.report.orderings import Comparison
 from mdhr_jax.report.results import StudyResult, TableResult
+from mdhr_jax.tables import rows as table_rows
 from mdhr_jax.training import protocols
 
 DAGGER = " †"
 """Behind the number of an AU that is undefined in some folds."""
 
-_NO_RUN = "no run"
 _GAP = "gap"
 _PAIRS = (
     "A difference is made from the runs of both rows with these seeds, which the table of each fold names."
@@ -29,7 +30,7 @@ def main(result: TableResult, study: StudyResult) -> Grid:
     for arm in arms:
         header.append(f"Protocol {arm}: F1 (95 %)")
         if result.compares(arm):
-            header.append("Less the printed (95 %)")
+            header.append("Minus the printed (95 %)")
         header.append(f"Seeds and runs of {arm}")
     lines = []
     for row in result.rows:
@@ -38,7 +39,7 @@ def main(result: TableResult, study: StudyResult) -> Grid:
             entry = result.entries[arm].get(row.name)
             line.append(Cell(_mean(entry)))
             if result.compares(arm):
-                line.append(Cell(numbers.difference(result.less_paper(arm, row))))
+                line.append(Cell(numbers.difference(result.minus_paper(arm, row))))
             seeds = ", ".join(map(str, entry.seeds)) if entry else ""
             used = entry.means[F1.key].runs if entry and entry.seeds else ()
             line.append(Cell(seeds or UNDEFINED, used))
@@ -59,7 +60,7 @@ def main(result: TableResult, study: StudyResult) -> Grid:
 
 def _mean(entry: Entry | None) -> str:
     if entry is None or (not entry.runs and not entry.seeds):
-        return _NO_RUN if entry is None else _GAP
+        return NOT_STARTED if entry is None else _GAP
     return numbers.with_interval(entry.means[F1.key]) if entry.seeds else _GAP
 
 
@@ -85,8 +86,8 @@ def per_au(result: TableResult, study: StudyResult, arm: str) -> Grid:
         lines.append(_line(f"{row.title}, 95 %", intervals))
         if result.compares(arm) and row.per_au and row.average is not None:
             printed = (*row.per_au, row.average)
-            less = [numbers.less(v, paper) for v, paper in zip(values, printed, strict=True)]
-            lines.append(_line(f"{row.title}, less the printed", map(_short_difference, less)))
+            minus = [numbers.minus(v, paper) for v, paper in zip(values, printed, strict=True)]
+            lines.append(_line(f"{row.title}, minus the printed", map(_short_difference, minus)))
     if study.baseline is not None:
         mean, of_aus = study.baseline
         texts = [numbers.percent(value.value) for value in (*of_aus, mean)]
@@ -144,63 +145,69 @@ def _plain_mean(values: Sequence[Number | None]) -> str:
 def _state(entry: Entry | None, seed: int, fold: int) -> str:
     """Why a fold has no number."""
     if entry is None:
-        return _NO_RUN
+        return NOT_STARTED
     start = f"fold {fold}, seed {seed}: "
-    return next((gap.removeprefix(start) for gap in entry.gaps if gap.startswith(start)), _NO_RUN)
+    return next((gap.removeprefix(start) for gap in entry.gaps if gap.startswith(start)), NOT_STARTED)
 
 
-def comparisons(result: TableResult, study: StudyResult) -> Grid | None:
-    """Every pair of rows; None where no two rows can be compared."""
+def comparisons(result: TableResult, study: StudyResult, *, steps: bool) -> Grid | None:
+    """The pairs of rows that are steps, or all others; None where none of them can be compared."""
     arms = study.study.arms
-    if not any(of.number for found in result.comparisons for of in found.differences.values()):
+    pairs = [found for found in result.comparisons if found.is_step == steps]
+    if not any(of.number for found in pairs for of in found.differences.values()):
         return None
     lines = []
-    for found in result.comparisons:
-        order = UNDEFINED if found.paper is None else f"{found.paper:+.1f}" if found.paper else "0.0"
-        line = [Cell(f"{found.higher.title} less {found.lower.title}"), Cell(order)]
+    for found in pairs:
+        order = UNDEFINED if found.paper is None else numbers.signed(found.paper / 100)
+        line = [Cell(found.title), Cell(order)]
         for arm in arms:
             line.append(Cell(numbers.difference(found.differences[arm].number)))
             seeds = found.differences[arm].seeds if found.differences[arm].number else ()
             line.append(Cell(", ".join(map(str, seeds)) or UNDEFINED))
             line.append(Cell(found.verdict(arm) or UNDEFINED))
         lines.append(tuple(line))
-    header = ["Rows", "Printed"]
+    header = ["Row minus reference row", "Printed"]
     for arm in arms:
         header += [f"Protocol {arm}: difference (95 %)", f"Seeds of {arm}", f"Printed order under {arm}"]
+    which = "steps" if steps else "all other pairs"
     return Grid(
-        f"{_name(result)}: differences of mean F1 in percent, rows paired by subject{_on(result)}",
+        f"{_name(result)}, {which}: mean F1 of a row minus that of its reference row, in percentage points, "
+        f"paired by subject{_on(result)}",
         tuple(header),
         tuple(lines),
-        notes=(_PAIRS, *_not_compared(result, arms)),
+        notes=(_PAIRS, *_not_compared(pairs, arms)),
+        folded=not steps,
     )
 
 
-def _not_compared(result: TableResult, arms: Sequence[str]) -> tuple[str, ...]:
+def _not_compared(pairs: Sequence[Comparison], arms: Sequence[str]) -> tuple[str, ...]:
     """Pairs whose runs are there and still do not make one."""
     return tuple(
-        f"{found.higher.title} and {found.lower.title}, {arm}: {found.differences[arm].reason}."
-        for found in result.comparisons
+        f"{found.title}, {arm}: {found.differences[arm].reason}."
+        for found in pairs
         for arm in arms
         if found.differences[arm].reason.startswith("not tested")
     )
 
 
-def verdicts(result: TableResult, arms: Sequence[str]) -> list[str]:
-    """Sentences on the paper's orderings: how many are seen, and which are seen or reversed."""
-    sentences = []
-    for arm in arms:
-        if not (summary := orderings.summary(result.comparisons, arm)):
-            continue
-        sentences.append(summary)
-        for verdict in ("seen", "reversed"):
-            names = [
-                f"{found.higher.title} above {found.lower.title}"
-                for found in result.comparisons
-                if found.verdict(arm) == verdict
-            ]
-            if names:
-                sentences.append(f"Protocol {arm}, {verdict}: {'; '.join(names)}.")
-    return sentences
+def verdicts(result: TableResult, arms: Sequence[str], *, steps: bool) -> list[str]:
+    """Sentences on the paper's orderings of the rows that are a step apart, or of all other pairs."""
+    pairs = [found for found in result.comparisons if found.is_step == steps]
+    which = "Steps" if steps else "Other pairs"
+    return [sentence for arm in arms for sentence in orderings.sentences(pairs, arm, which)]
+
+
+def without_runs(name: str) -> Grid:
+    """A table of which there is no run: the paper's numbers, and gaps."""
+    lines = [
+        (Cell(row.title), Cell(_printed(row.average)), Cell(NOT_STARTED)) for row in table_rows.ROWS[name]
+    ]
+    return Grid(
+        f"Table {name}: mean F1 in percent",
+        ("Row", "Printed", "F1 (95 %)"),
+        tuple(lines),
+        notes=_inferred(table_rows.ROWS[name]),
+    )
 
 
 def all_measures(study: StudyResult, arm: str, titles: Mapping[str, str]) -> Grid:

@@ -27,17 +27,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     add = shared.add_argument
-    add("--table", type=_names, action="append", required=True, metavar="N", help="1 to 5, or k; repeatable")
     add("--rows", type=_names, default=(), metavar="A,B", help="only these rows (all)")
-    add("--folds", type=_numbers, default=(1, 2, 3), metavar="1,2", help="(1,2,3)")
-    add("--seeds", type=_numbers, default=(0,), metavar="0,1", help="(0)")
-    add(
-        "--protocol",
-        type=_names,
-        default=("paper",),
-        metavar="A,B",
-        help="paper, honest or paper,honest (paper)",
-    )
     add("--data", type=Path, default=Path("data"), metavar="DIR", help="the data directory (data)")
     add("--runs", type=Path, default=Path("runs/tables"), metavar="DIR", help="of all runs (runs/tables)")
     add(
@@ -55,11 +45,48 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", parents=[shared], help="train what is not finished")
+    _add_choice(run)
     run.add_argument("--keep-going", action="store_true", help="go on after a run that failed")
     plan = commands.add_parser("plan", parents=[shared], help="print the commands of what is not finished")
-    plan.add_argument("--slurm", type=Path, metavar="FILE", help="write them as a Slurm array instead")
-    commands.add_parser("status", parents=[shared], help="how far each run is")
+    _add_choice(plan)
+    _add_slurm(plan)
+    status = commands.add_parser("status", parents=[shared], help="how far each run is")
+    _add_choice(status, default_is_there=True)
     return parser
+
+
+def _add_choice(parser: argparse.ArgumentParser, *, default_is_there: bool = False) -> None:
+    """Which runs are meant; by default those of a first look, or all that there are."""
+    there = "all that there are"
+    parser.add_argument(
+        "--table",
+        type=_names,
+        action="append",
+        required=not default_is_there,
+        metavar="N",
+        help="1 to 5, or k; repeatable" + f" ({there})" * default_is_there,
+    )
+    for name, kind, default, metavar, text in (
+        ("--folds", _numbers, (1, 2, 3), "1,2", ""),
+        ("--seeds", _numbers, (0,), "0,1", ""),
+        ("--protocol", _names, ("paper",), "A,B", "paper, honest or paper,honest "),
+    ):
+        parser.add_argument(
+            name,
+            type=kind,
+            default=None if default_is_there else default,
+            metavar=metavar,
+            help=f"{text}({there if default_is_there else ','.join(map(str, default))})",
+        )
+
+
+def _add_slurm(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--slurm", type=Path, metavar="FILE", help="write them as a Slurm array instead")
+    group = parser.add_argument_group("of the Slurm array, each task of it")
+    group.add_argument("--slurm-time", metavar="HH:MM:SS", help="at most (08:00:00)")
+    group.add_argument("--slurm-mem", metavar="SIZE", help="of the host (32G)")
+    group.add_argument("--slurm-cpus", type=int, metavar="N", help="cores, which read and decode frames (8)")
+    group.add_argument("--slurm-at-once", type=int, metavar="N", help="tasks at a time (4)")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,24 +99,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # Imported late: wrong arguments are reported at once.
     from mdhr_jax.progress import announce
-    from mdhr_jax.tables import plan
+    from mdhr_jax.tables import found, plan, rows
 
     def run() -> int:
+        # Only `status` leaves these open.
+        there = found.choice(arguments.runs)
         request = plan.Request(
-            tables=tuple(name for names in arguments.table for name in names),
+            tables=tuple(name for names in arguments.table or (tuple(rows.ROWS),) for name in names),
             runs=arguments.runs,
             data=arguments.data,
             weights=arguments.weights,
             rows=arguments.rows,
-            folds=arguments.folds,
-            seeds=arguments.seeds,
-            protocols=arguments.protocol,
+            folds=there.folds if arguments.folds is None else arguments.folds,
+            seeds=there.seeds if arguments.seeds is None else arguments.seeds,
+            protocols=there.protocols if arguments.protocol is None else arguments.protocol,
             laptop=arguments.laptop,
             overrides=tuple(overrides),
         )
         planned = plan.make(request)
-        for name in plan.left_out(request):
-            announce(f"left out: {name}, which has no laptop scale (it takes images of 224 pixels only)")
+        if arguments.table is not None:
+            for name in plan.left_out(request):
+                announce(f"left out: {name}, which has no laptop scale (it takes images of 224 pixels only)")
+        if hint := found.other_scale(request, planned):
+            announce(hint)
         commands: dict[str, Callable[..., int]] = {"run": _run, "plan": _plan, "status": _status}
         return commands[arguments.command](arguments, planned, given)
 
@@ -100,7 +132,7 @@ def _run(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:
     from mdhr_jax.progress import announce
     from mdhr_jax.tables import plan, runner, state
 
-    runner.refuse_foreign(planned)
+    runner.refuse_blocked(planned)
     plan.check_ingredients(
         (run for run in planned if state.inspect(run).kind not in ("finished", "running")), arguments.weights
     )
@@ -116,47 +148,74 @@ def _run(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:
     )
     if outcome.stopped:
         return commands.INTERRUPTED
-    return commands.FAILED if outcome.failed or outcome.left else 0
+    return commands.FAILED if outcome.failed or outcome.left else commands.DONE
 
 
 def _plan(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:
     from mdhr_jax.progress import announce
     from mdhr_jax.tables import runner, slurm, state
 
-    runner.refuse_foreign(planned)
-    left = [run for run in planned if state.inspect(run).kind != "finished"]
+    options = {
+        "time": arguments.slurm_time,
+        "memory": arguments.slurm_mem,
+        "cpus": arguments.slurm_cpus,
+        "at_once": arguments.slurm_at_once,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if options and arguments.slurm is None:
+        raise ValueError("--slurm-time, --slurm-mem, --slurm-cpus and --slurm-at-once need --slurm FILE")
+    needs = slurm.Needs(**options)
+    runner.refuse_blocked(planned)
+    states = [(run, state.inspect(run)) for run in planned]
+    left = [run for run, now in states if now.kind != "finished"]
     announce(f"{len(planned) - len(left)} of {len(planned)} runs are finished")
     if arguments.slurm is None:
         for run in left:
             print(f"{run.condition} && {run.command}" if run.condition else run.command)
     elif left:
-        tasks = slurm.write(arguments.slurm, left, ["python", "-m", "mdhr_jax.tables", *given])
-        announce(f"written to {arguments.slurm}: {tasks} tasks for {len(left)} runs")
+        hint = slurm.hours([now.seconds for _, now in states if now.seconds is not None])
+        command = ["python", "-m", "mdhr_jax.tables", *given]
+        tasks = slurm.write(arguments.slurm, left, command, needs, hint)
+        announce(f"written to {arguments.slurm}: {tasks} tasks for {len(left)} runs, {needs}\n{hint}")
     else:
         announce("nothing is left to run, and nothing was written")
-    return 0
+    return commands.DONE
 
 
 def _status(arguments: argparse.Namespace, planned: list, given: list[str]) -> int:
     from mdhr_jax.tables import state
 
-    found = [(run, state.inspect(run)) for run in planned]
-    lines = [("state", "F1", "fold", "seed", "protocol", "rows", "directory")]
-    for run, now in found:
+    shown = planned
+    if arguments.table is None:
+        shown = [run for run in planned if run.directory.exists()]
+    if not shown:
+        print(f"no run of the tables is in {arguments.runs}")
+        return commands.DONE
+    states = [(run, state.inspect(run)) for run in shown]
+    lines = [("state", "done", "F1", "fold", "seed", "protocol", "rows", "directory")]
+    for run, now in states:
         names = ", ".join(f"{table}:{row}" for table, row in run.rows) or "(needed by others)"
         mean = "" if now.f1_mean is None else f"{now.f1_mean:.2f}"
         directory = str(run.directory.relative_to(arguments.runs))
-        lines.append((now.kind, mean, str(run.fold), str(run.seed), run.protocol, names, directory))
+        lines.append((now.kind, now.done, mean, str(run.fold), str(run.seed), run.protocol, names, directory))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
     print()
-    counts = collections.Counter(now.kind for _, now in found)
+    counts = collections.Counter(now.kind for _, now in states)
     print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    for run, now in found:
+    for kind, meaning in state.MEANINGS.items():
+        if kind in counts and kind != "finished":
+            print(f"{kind}: {meaning}")
+    for run, now in states:
         if now.detail:
             print(f"{now.kind}: {run.directory}: {now.detail}")
-    return 0
+    if len(shown) < len(planned):
+        print(
+            f"{len(planned) - len(shown)} more runs of these folds, seeds and protocols have no directory; "
+            "--table N lists those of a table"
+        )
+    return commands.DONE
 
 
 if __name__ == "__main__":

@@ -44,13 +44,16 @@ class Outcome:
     stopped: bool = False
 
 
-def refuse_foreign(planned: Sequence[Run]) -> None:
+def refuse_blocked(planned: Sequence[Run]) -> None:
     """Looks through all directories before anything starts.
 
     Raises:
-        ValueError: some hold something else than the planned run; each is named with what it holds.
+        ValueError: some hold something else than the planned run, or what is left of one that nothing can
+            mend; each is named with what it holds.
     """
-    problems = [found.detail for run in planned if (found := state.inspect(run)).kind == "foreign"]
+    problems = [
+        f"{run.directory}: {found.detail}" for run in planned if (found := state.inspect(run)).blocked
+    ]
     if problems:
         raise ValueError(
             "nothing was started, because of what lies where runs belong:\n"
@@ -77,7 +80,7 @@ def run_all(
         ValueError: a directory holds something else.
         OSError: a directory cannot be written.
     """
-    refuse_foreign(planned)
+    refuse_blocked(planned)
     done = [run for run in planned if state.inspect(run).kind == "finished"]
     outcome = Outcome(finished=list(done))
     if done:
@@ -107,16 +110,15 @@ def _one(
         outcome.left.append(run)
         return
     before = state.inspect(run)  # Others may have been here since the beginning.
-    if before.kind == "foreign":
-        raise ValueError(before.detail)
+    if before.blocked:
+        raise ValueError(f"{run.directory}: {before.detail}")
     if before.kind == "running":
         announce(f"\nnot started: {run.label}: {run.directory} is in use by {before.detail}")
         outcome.left.append(run)
         return
     if before.kind != "finished":
-        announce(
-            f"\n{'continuing' if before.kind == 'interrupted' else 'starting'} {run.label}: {run.directory}"
-        )
+        verb = "continuing" if workdir.holds_run(run.directory) else "starting"
+        announce(f"\n{verb} {run.label}: {run.directory}")
         code = child.run(run, environment, progress)
         after = state.inspect(run)
         if after.kind != "finished":

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mdhr_jax import __version__, facs, parallel
+from mdhr_jax import __version__, facs, parallel, source
 from mdhr_jax import config as config_lib
 from mdhr_jax.data.clips import ClipStream
 from mdhr_jax.data.loader import steps_total
@@ -161,10 +161,15 @@ def describe_model(config: ConfigDict) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of this project, the libraries that computed, Python and the device."""
+    """Of this project, the libraries that computed, Python and the device.
+
+    ``commit`` is there only where the project runs from its clone, see `mdhr_jax.source`.
+    """
+    commit = source.commit()
     libraries = {name: importlib.metadata.version(name) for name in _VERSIONED}
     return {
         "mdhr_jax": __version__,
+        **({} if commit is None else {"commit": commit}),
         **libraries,
         "python": platform.python_version(),
         "backend": jax.default_backend(),

@@ -18,6 +18,7 @@ Everything that the result says of F1 and accuracy follows from it (`Predictions
 import dataclasses
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -159,7 +160,7 @@ def encode(predictions: Predictions) -> bytes:
     return buffer.getvalue()
 
 
-def read(path: Path) -> Predictions:
+def read(path: str | os.PathLike[str]) -> Predictions:
     """Reads predictions and checks that they are whole.
 
     Args:
@@ -169,6 +170,7 @@ def read(path: Path) -> Predictions:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, of another format, or its arrays do not belong together.
     """
+    path = Path(path)
     path = path / "predictions.npz" if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(

@@ -57,7 +57,7 @@ def occupied(workdir: Path) -> Iterator[None]:
     Of a run of several processes the first does it for all.
 
     Raises:
-        ValueError: another process trains there.
+        ValueError: another process trains there, or the file system has no locks.
     """
     if jax.process_index() != 0:
         yield
@@ -69,8 +69,14 @@ def occupied(workdir: Path) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             raise ValueError(
-                f"{workdir} is in use by {file.read().strip() or 'another process'}; wait for its end, or "
-                "choose another --workdir"
+                f"{workdir} is in use by {file.read().strip() or 'another process'}, which is left alone; "
+                "wait for its end, or choose another --workdir"
+            ) from error
+        except OSError as error:
+            raise ValueError(
+                f"{workdir} cannot be locked ({error.strerror}): nothing would keep a second process from "
+                "training there. Choose a --workdir on a file system with locks, or have it mounted with "
+                "them (Lustre: flock)"
             ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")

@@ -1,19 +1,26 @@
 """The command: which files it writes, that they are the same each time, and what it says when it cannot."""
 
+import re
 import shutil
 import sys
 
 import pytest
 
 from mdhr_jax.figures.__main__ import main
-from mdhr_jax.training import predictions
+from mdhr_jax.training import predictions, workdir
 from tests.figures.conftest import made_up, small_config, write_config, write_log
 
 BESIDE_THE_RESULT = {"curves", "timeline-B_T1", "cooccurrence", "subjects"}
 
 
 def names(out):
-    return sorted(path.name for path in out.iterdir())
+    """Of the files, wherever in the directory they lie."""
+    return sorted(path.name for path in out.rglob("*") if path.is_file())
+
+
+def folder(out):
+    (found,) = [path for path in out.iterdir() if path.is_dir()]
+    return found
 
 
 def both(stems, vector="pdf"):
@@ -24,7 +31,9 @@ def test_without_data_everything_else_is_drawn(paper_run, tmp_path, capsys):
     out = tmp_path / "out"
     assert main([str(paper_run), "--out", str(out), "--video", "B_T1"]) == 0
     assert names(out) == both(BESIDE_THE_RESULT)
-    for path in out.iterdir():
+    what = re.escape("synthetic_bp4d-tiny+mfd-k2+afe+aux+crm+tcn-fold1-seed0-paper-")
+    assert re.fullmatch(what + "[0-9a-f]{6}", folder(out).name)
+    for path in folder(out).iterdir():
         assert path.read_bytes().startswith(b"%PDF" if path.suffix == ".pdf" else b"\x89PNG")
     printed = capsys.readouterr()
     assert len(printed.out.splitlines()) == 8
@@ -41,7 +50,15 @@ def test_what_was_asked_for_by_name_must_be_there(paper_run, tmp_path, capsys):
 
 
 def test_the_same_input_gives_the_same_bytes(paper_run, tmp_path, run_python):
-    asked = [str(paper_run), "--vector", "svg", "--only", "curves", "subjects", "cooccurrence", "timeline"]
+    asked = [
+        str(paper_run),
+        "--vector",
+        "svg",
+        "--only",
+        "curves,subjects",
+        "--only",
+        "cooccurrence,timeline",
+    ]
     first, second = tmp_path / "first", tmp_path / "second"
     assert main([*asked, "--out", str(first)]) == 0
     done = run_python("-W", "error", "-m", "mdhr_jax.figures", *asked, "--out", str(second))
@@ -49,14 +66,14 @@ def test_the_same_input_gives_the_same_bytes(paper_run, tmp_path, run_python):
     assert names(first) == names(second)
     assert len(names(first)) == 8
     for name in names(first):
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+        assert (folder(first) / name).read_bytes() == (folder(second) / name).read_bytes(), name
 
 
 def test_a_whole_run_gives_all_figures_twice_the_same(whole_run, tmp_path):
     outs = [tmp_path / "first", tmp_path / "second"]
     for out in outs:
-        assert main([str(whole_run), "--out", str(out), "--only", "weights", "graph"]) == 0
-    first, second = ({p.name: p.read_bytes() for p in out.iterdir()} for out in outs)
+        assert main([str(whole_run), "--out", str(out), "--only", "weights,graph"]) == 0
+    first, second = ({p.name: p.read_bytes() for p in folder(out).iterdir()} for out in outs)
     assert first == second
     (video,) = {name.removeprefix("graph-").split(".")[0] for name in first if name.startswith("graph-")}
     assert sorted(first) == both([f"graph-{video}", f"weights-{video}"])
@@ -67,7 +84,7 @@ def test_a_model_without_a_module_has_no_figure_of_it_and_that_is_no_error(
 ):
     changed_config(paper_run, mfd=False, crm=False)
     out = tmp_path / "out"
-    assert main([str(paper_run), "--out", str(out), "--only", "weights", "graph"]) == 0
+    assert main([str(paper_run), "--out", str(out), "--only", "weights,graph"]) == 0
     shown = capsys.readouterr().err
     assert (
         "weights of fold1-seed0-honest: not applicable: the model has no multi-scale facial dynamics" in shown
@@ -75,13 +92,50 @@ def test_a_model_without_a_module_has_no_figure_of_it_and_that_is_no_error(
     assert "graph of fold1-seed0-honest: not applicable: the model has no cross-regional graph" in shown
 
 
-def test_several_runs_share_the_curves_and_nothing_else(paper_run, tmp_path):
-    other = paper_run.parent / "fold1-seed1-honest"
+def another_run(paper_run, **changes):
+    other = paper_run.parent.parent / "others" / paper_run.name
     shutil.copytree(paper_run, other)
+    content = workdir.read_config(other / workdir.CONFIG_FILE) | changes
+    workdir.write_json(other / workdir.CONFIG_FILE, content)
     write_log(other, seed=1)
+    return other
+
+
+def test_several_runs_share_the_curves_and_nothing_else(paper_run, tmp_path):
+    other = another_run(paper_run, seed=1)
     out = tmp_path / "out"
-    assert main([str(paper_run), str(other), "--out", str(out), "--only", "curves", "subjects"]) == 0
-    assert names(out) == both(["curves", "fold1-seed0-honest-subjects", "fold1-seed1-honest-subjects"])
+    # Runs may stand before and behind options.
+    assert main([str(paper_run), "--only", "curves,subjects", str(other), "--out", str(out)]) == 0
+    folders = sorted(path.name for path in out.iterdir() if path.is_dir())
+    assert ["-seed0-" in folders[0], "-seed1-" in folders[1]] == [True, True]
+    assert [names(out / name) for name in folders] == [both(["subjects"])] * 2
+    shared = [path.name for path in out.iterdir() if path.is_file()]
+    assert sorted(re.sub("[0-9a-f]{6}", "_", name) for name in shared) == both(["curves-2-runs-_"])
+
+
+def test_a_second_run_s_figures_leave_the_first_s_alone(paper_run, tmp_path):
+    out = tmp_path / "out"
+    asked = ["--out", str(out), "--only", "curves,subjects"]
+    assert main([*asked, str(paper_run)]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    # It has the same name: directories of runs of other models often do.
+    assert main([*asked, str(another_run(paper_run, seed=1))]) == 0
+    assert names(out) == sorted(both(["curves", "subjects"]) * 2)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_two_directories_of_the_same_run_have_folders_of_their_own(paper_run, tmp_path):
+    out = tmp_path / "out"
+    assert main([str(paper_run), str(another_run(paper_run)), "--out", str(out), "--only", "subjects"]) == 0
+    assert names(out) == sorted(both(["subjects"]) * 2)
+    ends = sorted(path.name.rpartition("-paper-")[2][7:] for path in out.iterdir())
+    assert ends == ["models_fold1-seed0-honest", "others_fold1-seed0-honest"]
+
+
+def test_figures_named_where_runs_are_expected_are_told(paper_run, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--only", "curves", "subjects", str(paper_run), "--out", str(tmp_path)])
+    assert "subjects: there is no such run; several figures are --only A,B" in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_finished_has_curves(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
 
 from mdhr_jax import facs
 from mdhr_jax.figures import places, relations, weights
@@ -65,7 +66,13 @@ def test_the_drawn_graph_is_the_frame_with_most_edges(looked):
     arrows = [patch for patch in drawn.axes[0].patches if hasattr(patch, "get_arrowstyle")]
     widths = [arrow.get_linewidth() for arrow in arrows][::-1]
     assert len(widths) == len(values)
-    np.testing.assert_allclose(widths, 0.5 + 3.5 * np.asarray(values) / values[0], rtol=1e-6)
+    share = (np.asarray(values) - values[-1]) / (values[0] - values[-1])
+    np.testing.assert_allclose(widths, 0.7 + 3.9 * share, rtol=1e-5)
+    colours = [arrow.get_edgecolor() for arrow in arrows][::-1]
+    assert colours[0] == colormaps["cividis"](1.0)
+    assert colours[-1] == colormaps["cividis"](0.0)
+    told = [text.get_text() for text in drawn.axes[0].get_legend().get_texts()]
+    assert [f"edge to receiver, {value:.2f}" in told for value in (values[0], values[-1])] == [True, True]
     numbers = [text.get_text() for text in drawn.axes[1].texts]
     assert len(numbers) == (shown.attention[found.frame] > 0).sum()
 

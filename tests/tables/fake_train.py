@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -36,10 +37,8 @@ def main(directory, config, behaviour):
         if behaviour == "leave":
             saved.mkdir(parents=True)
             return 0
-        if saved.exists():
-            saved.rmdir()  # With checkpoints a result would have to be a whole one, with predictions.
-        result = {"config_hash": content["hash"], "f1_mean": 50.0}
-        (directory / "result.json").write_text(json.dumps(result))
+        for name in ("predictions.npz", "result.json"):
+            shutil.copy(Path(content["finished"]) / name, directory)
         with (directory.parent / "order.txt").open("a") as order:
             order.write(f"{directory.name}\n")
     return 0

@@ -1,6 +1,7 @@
 """``python -m mdhr_jax.tables`` as it is typed, with real training of the smallest kind."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from mdhr_jax.tables.__main__ import main
 from mdhr_jax.training import workdir
+from tests.report import made_runs
 
 REPOSITORY = Path(__file__).parents[2]
 EPOCHS = 40  # Four training videos, four clips a batch: one step an epoch.
@@ -66,7 +69,8 @@ def test_two_rows_are_trained_stopped_in_the_middle_and_continued(environment, s
     status = tables(environment, "status", *asked).stdout
     assert "interrupted" in status
     assert "3:afe, 4:baseline" in status
-    assert status.rstrip().endswith("1 interrupted, 1 missing")
+    assert "\n1 interrupted, 1 not started\n" in status
+    assert re.search(rf"interrupted +step \d+ of {EPOCHS}, \d+%", status)
     plan = tables(environment, "plan", *asked).stdout.splitlines()
     assert len(plan) == 2
     assert all(line.startswith("python -m mdhr_jax.main --config configs/tables.py:table=3") for line in plan)
@@ -122,6 +126,9 @@ def test_a_failing_run_shows_the_end_of_its_log(environment, synthetic_data, tmp
         (["run", "--table", "3", "--folds", "one"], ["expected numbers such as 1,2,3, found 'one'"]),
         (["run", "--table", "3", "--colour", "red"], ["unexpected: --colour red"]),
         (["run"], ["--table"]),
+        (["plan", "--table", "3", "--slurm-time", "1:00:00"], ["need --slurm FILE"]),
+        (["plan", "--table", "3", "--slurm", "x.sh", "--slurm-time", "5h"], ["'5h' is not understood"]),
+        (["plan", "--table", "3", "--slurm", "x.sh", "--slurm-at-once", "0"], ["expected 1 or more"]),
         (["train", "--table", "3"], ["invalid choice: 'train'"]),
     ],
 )
@@ -151,6 +158,59 @@ def test_slurm_gets_what_is_left(environment, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "27 tasks for 27 runs" in done.stderr
     text = script.read_text()
-    assert "#SBATCH --array=0-26\n" in text
+    assert "#SBATCH --array=0-26%4\n" in text
+    assert "#SBATCH --time=08:00:00\n" in text
+    assert "#SBATCH --mem=32G\n" in text
+    assert "#SBATCH --cpus-per-task=8\n" in text
+    assert "about 1.2 hours a run" in text
     assert text.count("srun python -m mdhr_jax.main") == 27
     subprocess.run(["bash", "-n", str(script)], check=True)
+
+
+def test_slurm_is_told_what_the_site_needs_and_how_long_finished_runs_took(environment, tmp_path):
+    runs, script = tmp_path / "runs", tmp_path / "array.sh"
+    config = made_runs.config_of("3", "mfd")
+    made_runs.finish(made_runs.directory_of(runs, config), config)
+    asked = ["--table", "3", "--laptop", "--folds", "1", "--data", tmp_path, "--runs", runs]
+    options = ["--slurm-time", "1-00", "--slurm-mem", "64G", "--slurm-cpus", "12", "--slurm-at-once", "2"]
+    done = tables(environment, "plan", *asked, "--slurm", script, *options)
+    assert done.returncode == 0, done.stderr
+    text = script.read_text()
+    for line in ("time=1-00", "mem=64G", "cpus-per-task=12", "array=0-7%2"):
+        assert f"#SBATCH --{line}\n" in text
+    assert "the longest of 1 finished runs took 1s" in text
+    assert "the longest of 1 finished runs took 1s" in done.stderr
+
+
+def test_status_without_a_table_shows_the_runs_that_there_are(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    for row, changes in (("mfd", {"seed": 4}), ("afe", {"protocol": "honest"})):
+        config = made_runs.config_of("3", row, fold=2, **changes)
+        made_runs.finish(made_runs.directory_of(runs, config), config)
+    asked = ["status", "--runs", str(runs)]
+    assert main([*asked, "--laptop"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"finished +100% +[0-9.]+ +2 +4 +paper +3:mfd ", shown)
+    assert re.search(r"finished +100% +[0-9.]+ +2 +0 +honest +3:afe, 4:baseline ", shown)
+    assert "\n2 finished\n" in shown
+    assert "more runs of these folds, seeds and protocols have no directory" in shown
+    assert main([*asked, "--laptop", "--table", "5"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("5:aux") == 4 * 2 * 2  # Seeds and protocols that there are runs of.
+    assert "not started: nothing is saved" in shown.out
+    assert shown.err == ""
+
+
+def test_who_forgets_the_scale_is_told(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    config = made_runs.config_of("3", "mfd")
+    made_runs.finish(made_runs.directory_of(runs, config), config)
+    assert main(["status", "--runs", str(runs)]) == 0
+    shown = capsys.readouterr()
+    assert "are of laptop scale; with --laptop they are meant" in shown.err
+    assert f"no run of the tables is in {runs}" in shown.out
+    full = made_runs.config_of("3", "mfd", scale="full")
+    (tmp_path / "full").mkdir()
+    made_runs.finish(made_runs.directory_of(tmp_path / "full", full), full)
+    assert main(["status", "--table", "3", "--laptop", "--runs", str(tmp_path / "full")]) == 0
+    assert "are of full scale; without --laptop they are meant" in capsys.readouterr().err

@@ -20,13 +20,11 @@ FAKE = Path(__file__).with_name("fake_train.py")
 
 
 def make_run(root, name, behaviour="finish", *, needs=None, **changes):
-    config = config_lib.base()
-    config.update(changes)
+    config = made_runs.config_of("3", "backbone", **changes)
     directory = root / name
     description = root / f"{name}.json"
-    description.write_text(
-        json.dumps({"config": config_lib.as_json(config), "hash": config_lib.config_hash(config.to_dict())})
-    )
+    finished = made_runs.finish(root / "finished" / name, config)
+    description.write_text(json.dumps({"config": config_lib.as_json(config), "finished": str(finished)}))
     arguments = (str(FAKE), str(directory), str(description), behaviour)
     return Run((("3", name),), 1, 0, "paper", config, directory, arguments, needs)
 
@@ -55,11 +53,12 @@ def later(condition, action):
 
 def test_runs_are_trained_once_and_in_order(tmp_path, capsys):
     planned = [make_run(tmp_path, name) for name in ("b", "a", "c")]
-    assert [state.inspect(run).kind for run in planned] == ["missing"] * 3
+    assert [state.inspect(run).kind for run in planned] == ["not started"] * 3
     assert run_all(planned[1:2]) == [["a"], [], []]
     assert run_all(planned) == [["a", "b", "c"], [], []]
     assert order(tmp_path) == ["a", "b", "c"]
-    assert state.inspect(planned[0]) == state.State("finished", f1_mean=50.0)
+    result = json.loads((tmp_path / "b" / "result.json").read_text())
+    assert state.inspect(planned[0]) == state.State("finished", f1_mean=result["f1_mean"], seconds=1.0)
     said = capsys.readouterr().err
     assert "1 of 3 runs are finished already" in said
     assert "starting table 3 b, fold 1, seed 0, paper" in said
@@ -193,6 +192,10 @@ def foreign_directories():
         put_config(run.directory, run)
         (run.directory / "result.json").write_text('{"config_hash": ')
 
+    def lost_all(run):
+        made_runs.finish(run.directory, run.config)
+        (run.directory / "predictions.npz").unlink()
+
     def a_list(run):
         run.directory.mkdir()
         (run.directory / "config.json").write_text("[]")
@@ -209,6 +212,7 @@ def foreign_directories():
         (a_file, "is not a directory"),
         (damaged, "result.json is not JSON"),
         (a_list, "config.json holds a list"),
+        (lost_all, "no checkpoint is left to write it anew from: move it away"),
         (no_configuration, "config.json is not a configuration of this project"),
     ]
 
@@ -221,11 +225,14 @@ def test_nothing_starts_where_something_else_lies(put, message, tmp_path):
     put(planned[1])
     before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
     found = state.inspect(planned[1])
-    assert found.kind == "foreign"
+    assert found.kind == ("damaged" if put.__name__ in ("damaged", "a_list", "lost_all") else "foreign")
+    assert found.blocked
     assert message in found.detail
+    assert str(tmp_path) not in found.detail
     with pytest.raises(ValueError, match="nothing was started") as caught:
         runner.run_all(planned, "table 3", keep_going=True)
     assert message in str(caught.value)
+    assert str(caught.value).count(str(planned[1].directory)) == 1
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
 
 
@@ -234,10 +241,10 @@ def test_states_of_a_run_s_own_directory(tmp_path):
     run.directory.mkdir()
     for name in (state.LOG_FILE, ".config.json.123", ".lock"):
         (run.directory / name).touch()
-    assert state.inspect(run).kind == "missing"
+    assert state.inspect(run).kind == "not started"
     # A configuration that has saved nothing may be corrected.
     put_config(run.directory, run, seed=5)
-    assert state.inspect(run).kind == "missing"
+    assert state.inspect(run).kind == "not started"
     put_config(run.directory, run)
     (run.directory / "checkpoints" / "3").mkdir(parents=True)
     assert state.inspect(run).kind == "interrupted"
@@ -263,7 +270,7 @@ def test_a_result_that_lost_its_predictions_is_not_the_end(tmp_path):
     for content, message in ((whole[:-40], "is damaged"), (None, "no predictions at")):
         predicted.unlink() if content is None else predicted.write_bytes(content)
         found = state.inspect(run)
-        assert found.kind == "interrupted"
+        assert (found.kind, found.blocked) == ("damaged", False)
         assert message in found.detail
     predicted.write_bytes(whole)
     older = json.loads(result)
@@ -271,12 +278,34 @@ def test_a_result_that_lost_its_predictions_is_not_the_end(tmp_path):
     (directory / "result.json").write_text(json.dumps(older))
     assert "lacks selection" in state.inspect(run).detail
     (directory / "result.json").write_text(result.replace('"f1_mean": ', '"f1_mean": "good", "was": '))
-    assert state.inspect(run).kind == "foreign"
+    assert "has 'good' for f1_mean" in state.inspect(run).detail
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert state.inspect(run).kind == "running"  # Whoever holds it writes the result anew.
     # Nothing is left that they could be made from.
     (directory / "result.json").write_text(result)
     predicted.unlink()
     shutil.rmtree(directory / "checkpoints")
+    found = state.inspect(run)
+    assert (found.kind, found.blocked) == ("damaged", True)
+    predicted.write_bytes(whole)
     assert state.inspect(run).kind == "finished"
+
+
+def test_how_far_a_run_is_follows_from_its_log(tmp_path):
+    run = make_run(tmp_path, "a")
+    put_config(run.directory, run)
+    (run.directory / "checkpoints" / "240").mkdir(parents=True)
+    assert state.inspect(run) == state.State("interrupted", "saved up to step 240, no result", step=240)
+    assert state.inspect(run).done == "step 240"
+    lines = [{"kind": "train", "step": step, "epoch": step / 12} for step in (20, 260)]
+    text = "".join(f"{json.dumps(line)}\n" for line in [*lines, {"kind": "eval", "step": 260}])
+    (run.directory / "metrics.jsonl").write_text(text + '{"kind": "tr')
+    found = state.inspect(run)
+    assert (found.step, found.steps, found.done) == (240, 480, "step 240 of 480, 50%")
+    with (run.directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert state.inspect(run).done == "step 260 of 480, 54%"
 
 
 def test_runs_share_what_they_compile(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def write(path, content=None, **changes):
 def test_what_is_written_is_read(tmp_path):
     path = write(tmp_path / "predictions.npz")
     expected = make()
-    for found in (predictions.read(path), predictions.read(tmp_path)):
+    for found in map(predictions.read, (path, tmp_path, str(path), str(tmp_path))):
         for field in dataclasses.fields(Predictions):
             np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
         assert found.scores.dtype == np.float32

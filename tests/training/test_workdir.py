@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -11,6 +12,16 @@ def test_a_directory_is_trained_in_by_one_process_at_a_time(tmp_path):
         pytest.fail("the directory was free")
     with workdir.occupied(tmp_path):
         assert (tmp_path / workdir.LOCK_FILE).exists()
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(workdir.fcntl, "flock", refuse)
+    told = pytest.raises(ValueError, match=r"cannot be locked \(No locks available\).*Choose a --workdir")
+    with told, workdir.occupied(tmp_path):
+        pytest.fail("it was not locked")
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '"fold"', "{"])
