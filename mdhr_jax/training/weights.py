@@ -12,7 +12,7 @@ from mdhr_jax import config as config_lib
 from mdhr_jax import facs
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints, transfer
+from mdhr_jax.training import checkpoints, temporal_start, transfer
 from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.state import TrainState
 
@@ -51,8 +51,9 @@ def load_initial(experiment: Experiment, state: TrainState) -> tuple[TrainState,
     """Puts the weights that the config names into a fresh state.
 
     `model.init_from` replaces all parameters and statistics; where the named model is of a data set with
-    other AUs, those that fit (see `mdhr_jax.training.transfer`), which is told. `model.pretrained` replaces
-    those of the backbone. Where the weights' run kept an average of its parameters, that is what is taken.
+    other AUs, those that fit (see `mdhr_jax.training.transfer`), and where it lacks temporal modules, all but
+    theirs (see `mdhr_jax.training.temporal_start`), which is told. `model.pretrained` replaces those of the
+    backbone. Where the weights' run kept an average of its parameters, that is what is taken.
 
     Returns:
         The state, and for its checkpoints' meta data where the weights came from: None for random ones.
@@ -65,14 +66,18 @@ def load_initial(experiment: Experiment, state: TrainState) -> tuple[TrainState,
     model = experiment.config.model
     if model.init_from:
         meta = checkpoints.load_weights(model.init_from, names=())[1]
-        loaded_set = _check_model(meta, experiment.identity(), model.init_from)
+        identity = experiment.identity()
+        added = temporal_start.added_modules(meta.get("model") or {}, identity["model"])
+        if added and meta.get("au_names") == identity["au_names"]:
+            return _add_modules(experiment, state, added, meta)
+        loaded_set = _check_model(meta, identity, model.init_from)
         if transfer.same_outputs(loaded_set, experiment.au_set):
-            return _replace(state, model.init_from, prefix=""), _origin("model", model.init_from, meta)
+            return _replace(state, model.init_from), _origin("model", model.init_from, meta)
         return _transfer(experiment, state, model.init_from, loaded_set)
     if model.pretrained != config_lib.SCRATCH:
         meta = checkpoints.load_weights(model.pretrained, names=())[1]
         origin = _origin("backbone", model.pretrained, meta)
-        return _replace(state, model.pretrained, prefix=_BACKBONE), origin
+        return _replace(state, model.pretrained, only=_BACKBONE), origin
     return state, None
 
 
@@ -124,10 +129,23 @@ def _transfer(
     return _with(state, params, batch_stats), _origin("transfer", path, meta, transfer=found.as_json())
 
 
-def _replace(state: TrainState, path: str, *, prefix: str) -> TrainState:
+def _add_modules(
+    experiment: Experiment, state: TrainState, added: tuple[str, ...], meta: Mapping[str, Any]
+) -> tuple[TrainState, dict[str, Any]]:
+    path, identity = experiment.config.model.init_from, experiment.identity()
+    _check_model(
+        meta, identity | {"model": temporal_start.without(meta["model"], identity["model"], added)}, path
+    )
+    announce(f"{path} is of a model without {' and '.join(added)}, which start as next to nothing")
+    state = _with(state, temporal_start.start(state.params, added), state.batch_stats)
+    state = _replace(state, path, leave=temporal_start.prefixes(added))
+    return state, _origin("model", path, meta, added=list(added))
+
+
+def _replace(state: TrainState, path: str, *, only: str = "", leave: tuple[str, ...] = ()) -> TrainState:
     loaded_params, loaded_stats, _ = checkpoints.load_model(path)
-    params = _merge(state.params, loaded_params, path, prefix)
-    batch_stats = _merge(state.batch_stats, loaded_stats, path, prefix)
+    params = _merge(state.params, loaded_params, path, only, leave)
+    batch_stats = _merge(state.batch_stats, loaded_stats, path, only, leave)
     return _with(state, params, batch_stats)
 
 
@@ -136,9 +154,12 @@ def _with(state: TrainState, params: Arrays, batch_stats: Arrays) -> TrainState:
     return TrainState(state.step, params, batch_stats, state.opt_state, state.rng, ema)
 
 
-def _merge(own: Arrays, loaded: Mapping[str, Any], path: str, prefix: str) -> Arrays:
-    wanted = {name: array for name, array in own.items() if name.startswith(prefix)}
-    given = {name: array for name, array in loaded.items() if name.startswith(prefix)}
+def _merge(own: Arrays, loaded: Mapping[str, Any], path: str, only: str, leave: tuple[str, ...]) -> Arrays:
+    """Own arrays with all loaded ones put in whose names begin with `only` and with nothing in `leave`."""
+    wanted = {
+        name: array for name, array in own.items() if name.startswith(only) and not name.startswith(leave)
+    }
+    given = {name: array for name, array in loaded.items() if name.startswith(only)}
     problems = [f"{name}: missing in the file" for name in wanted.keys() - given.keys()]
     problems += [f"{name}: not in this model" for name in given.keys() - wanted.keys()]
     problems += [
@@ -150,7 +171,7 @@ def _merge(own: Arrays, loaded: Mapping[str, Any], path: str, prefix: str) -> Ar
         listed = "\n".join(f"  {line}" for line in sorted(problems)[:_MAX_LISTED])
         more = len(problems) - _MAX_LISTED
         raise ValueError(
-            f"the weights at {path} are not those of this {'model' if not prefix else 'backbone'}:\n{listed}"
+            f"the weights at {path} are not those of this {'backbone' if only else 'model'}:\n{listed}"
             + (f"\n  and {more} more" if more > 0 else "")
             + "\nName other weights, or set config.model as it was when they were made."
         )

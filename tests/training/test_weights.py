@@ -198,6 +198,43 @@ def test_another_architecture_is_not_transferred(config, tmp_path):
     assert lines[2] == "  static.linear.kernel: missing in the file"
 
 
+@pytest.mark.parametrize(
+    ("variant", "added"), [("reference", ("mfd", "tcn")), ("reference", ("tcn",)), ("paper", ("mfd",))]
+)
+def test_temporal_modules_start_as_next_to_nothing(config, tmp_path, capsys, variant, added):
+    config.model.variant = variant
+    config.model.update(dict.fromkeys(added, False))
+    still = open_experiment(config.copy_and_resolve_references())
+    config.model.update(dict.fromkeys(added, True))
+    config.model.neighbors += "mfd" in added  # Means nothing where there are no dynamics.
+    config.model.init_from = str(tmp_path)
+    experiment = open_experiment(config)
+    given, _ = save(tmp_path, still)
+    before = start(experiment)
+    capsys.readouterr()
+    after, origin = load_initial(experiment, before)
+
+    assert (origin["taken"], origin["added"]) == ("model", list(added))
+    assert f"{tmp_path} is of a model without {' and '.join(added)}, " in capsys.readouterr().err
+    own = tuple({"mfd": "dynamics.", "tcn": "temporal."}[name] for name in added)
+    for name, array in after.params.items():
+        if not name.startswith(own):
+            np.testing.assert_array_equal(array, given[name], err_msg=name)
+    assert jax.tree.map(lambda array: array.sharding, after) == experiment.states.shardings
+    assert_equal(after.ema or after.params, after.params)
+
+    # Train mode, where statistics are those of the batch: the running ones know nothing of these vectors yet.
+    clips = tiny.clips(frames=6)
+
+    def scores(of, params):
+        stats = {name: after.batch_stats[name] for name in of.model.stat_shapes}
+        return np.asarray(jax.jit(of.model.train)(params, stats, clips, None)[0].scores)
+
+    target = scores(still, given)
+    distance = np.abs(scores(experiment, after.params) - target).mean()
+    assert distance < np.abs(scores(experiment, before.params | given) - target).mean() / 2
+
+
 def test_without_a_path_the_weights_stay_random(config):
     experiment = open_experiment(config)
     state = start(experiment)
