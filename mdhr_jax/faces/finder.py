@@ -1,4 +1,4 @@
-"""The faces of a video's frames with the numbers of their tracks: searched for, or followed between searches."""
+"""The faces of a video's frames by track: searched for, or followed between searches."""
 
 from mdhr_jax.faces.detector import Detector, Face, Follower, Frame
 from mdhr_jax.faces.recipe import AlignmentRecipe

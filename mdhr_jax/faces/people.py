@@ -1,8 +1,8 @@
 """Everybody's face in a video, one crop a person and frame: for predictions, in order and in bounded memory.
 
-Unlike `mdhr_jax.faces.aligner`, which prepares the one subject of a recording, nothing is interpolated: a frame
-in which a person's face was not measured has no crop of it. The frames in a row in which it was are a run;
-smoothing never looks beyond one.
+Unlike `mdhr_jax.faces.aligner`, which prepares the one subject of a recording, nothing is interpolated: a
+frame in which a person's face was not measured has no crop of it. The frames in a row in which it was are a
+run; smoothing never looks beyond one.
 """
 
 import collections

@@ -134,9 +134,9 @@ class StreamingModel:
             fresh: streams that begin with this chunk, whatever their state.
 
         Returns:
-            The next state, and scores: at place j those of the frame `position + j - look_ahead`, counted from
-            the beginning of the stream, with the position before this step. They mean something where that is
-            a frame of the stream and ``j < real + behind``.
+            The next state, and scores: at place j those of the frame `position + j - look_ahead`, counted
+            from the beginning of the stream, with the position before this step. They mean something where
+            that is a frame of the stream and ``j < real + behind``.
         """
         network = self._network(params, batch_stats)
         streams, places = frames.shape[:2]

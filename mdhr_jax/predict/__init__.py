@@ -1,4 +1,4 @@
-"""From a checkpoint and recordings to scores of action units: `mdhr_jax.Predictor`, ``python -m mdhr_jax.predict``.
+"""From a checkpoint and recordings to action units: `mdhr_jax.Predictor`, ``python -m mdhr_jax.predict``.
 
 checkpoint.py    a trained model with everything that its scores mean
 scorers.py       many streams of aligned faces at once, in batches

@@ -32,8 +32,8 @@ def _parser() -> argparse.ArgumentParser:
         "inputs",
         nargs="+",
         metavar="INPUT",
-        help="videos, pictures, folders of pictures (each a video, in the order of their numbers), folders of "
-        "videos, patterns such as 'day1/*.mp4'",
+        help="videos, pictures, folders of pictures (each a video, in the order of their numbers), folders "
+        "of videos, patterns such as 'day1/*.mp4'",
     )
     add("--checkpoint", type=Path, required=True, metavar="RUN", help="directory of a run or of a checkpoint")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
@@ -41,8 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         "--mode",
         choices=("stream", "clips"),
         default="stream",
-        help="stream (default): every frame is scored with all frames around it that the model can see; clips: in "
-        "windows of consecutive frames as in evaluation, 16 in the reference",
+        help="stream (default): every frame is scored with all frames around it that the model can see; "
+        "clips: in windows of consecutive frames as in evaluation, 16 in the reference",
     )
     add("--batch", type=int, metavar="N", help="frames computed at a time, default 16 (clips: windows, 8)")
     add("--fps", type=float, metavar="N", help="frames a second of pictures, for their timestamps")
@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         "--detections",
         type=Path,
         metavar="DIR",
-        help="faces found by another program, DIR/<video>.csv (see docs/faces.md); default: MTCNN looks for them",
+        help="faces found by another program, DIR/<video>.csv (see docs/faces.md); default: MTCNN looks for "
+        "them",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""A trained model with everything that its scores mean: AUs, thresholds, protocol, and how faces are cut out."""
+"""A trained model with what its scores mean: AUs, thresholds, protocol, and how faces are cut out."""
 
 import dataclasses
 import hashlib
@@ -33,7 +33,8 @@ class Trained:
         meta: of the checkpoint.
         au_set: the AUs, in the order of the scores.
         thresholds: what a score must reach for present, by AU name.
-        threshold_source: ``validation`` where the run chose them on subjects kept out of training, or ``fixed``.
+        threshold_source: ``validation`` where the run chose them on subjects kept out of training, or
+            ``fixed``.
         recipe: how faces are found and cut out.
         image_size: edge of the model's input, pixels.
         clip_length: frames of a clip in training and evaluation.
@@ -81,8 +82,8 @@ def load(path: str | Path) -> Trained:
     path = Path(path).expanduser()
     if path.is_file():
         raise ValueError(
-            f"{path} is a file; expected the directory of a run or of a checkpoint. Files of weights do not say "
-            "how the faces that they were trained on were cut out"
+            f"{path} is a file; expected the directory of a run or of a checkpoint. Files of weights do not "
+            "say how the faces that they were trained on were cut out"
         )
     meta = checkpoints.load_weights(path, names=())[1]
     recipe = recipe_of(meta, path)
@@ -119,9 +120,10 @@ def recipe_of(meta: Mapping[str, Any], path: Path) -> AlignmentRecipe:
     found = meta.get("crop_recipe")
     if not isinstance(found, Mapping) or not found:
         raise ValueError(
-            f"{path} does not say how the faces that it was trained on were cut out (crop_recipe), and scores of "
-            "faces that were cut out otherwise would look right and be wrong. Weights of the PyTorch reference "
-            "do not tell; train on data that this project prepared, --config.model.init_from takes such weights"
+            f"{path} does not say how the faces that it was trained on were cut out (crop_recipe), and "
+            "scores of faces that were cut out otherwise would look right and be wrong. Weights of the "
+            "PyTorch reference do not tell; train on data that this project prepared, "
+            "--config.model.init_from takes such weights"
         )
     if set(found) == _DRAWN and found["name"] == "canonical" and found["eyes_level"] and found["centred"]:
         return AlignmentRecipe(

@@ -1,4 +1,4 @@
-"""What the command is to work on: files, folders and patterns as recordings; what is wrong with one stays with it."""
+"""What the command is to work on: files, folders and patterns as recordings; a problem stays with its own."""
 
 import dataclasses
 import glob
@@ -48,9 +48,9 @@ class Input:
 def find(arguments: Sequence[str]) -> list[Input]:
     """The recordings that the arguments of a command name, in their order.
 
-    A folder of pictures is one recording, the pictures in the order of the numbers in their names; a folder of
-    videos is each of them. Patterns (``*``, ``?``, ``[...]``, and ``**`` for folders below) are what matches, in
-    order of the names. What is named twice is taken once.
+    A folder of pictures is one recording, the pictures in the order of the numbers in their names; a folder
+    of videos is each of them. Patterns (``*``, ``?``, ``[...]``, and ``**`` for folders below) are what
+    matches, in order of the names. What is named twice is taken once.
 
     Args:
         arguments: paths and patterns.

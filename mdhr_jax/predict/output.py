@@ -1,8 +1,8 @@
 """The files of an input: a table that has its name only when it is complete, and beside it what it means.
 
 ``NAME.csv`` is written as ``NAME.csv.part`` while rows come; ``NAME.json`` says which input, checkpoint, AUs,
-thresholds and recipe the table is of. A complete table whose JSON says the same is not made again. A name that
-anything else has is left alone: ``NAME_2``, ``NAME_3`` and so on are taken.
+thresholds and recipe the table is of. A complete table whose JSON says the same is not made again. A name
+that anything else has is left alone: ``NAME_2``, ``NAME_3`` and so on are taken.
 """
 
 import contextlib

@@ -41,8 +41,8 @@ class Predictor:
         mode: ``stream``: each frame is scored with all frames around it that the model can see, as if the
             recording were one clip; or ``clips``: in windows of consecutive frames, as evaluation has them
             (16 in the reference), beyond which nothing is seen.
-        batch: what is computed at a time for whole recordings: frames, or windows in mode ``clips``. Larger ones
-            suit accelerators.
+        batch: what is computed at a time for whole recordings: frames, or windows in mode ``clips``. Larger
+            ones suit accelerators.
 
     Attributes:
         trained: the model and what its scores mean.
@@ -82,8 +82,8 @@ class Predictor:
     def look_ahead(self) -> int:
         """Frames after a pushed frame until its scores are there, at most.
 
-        k for the dynamics and 2 for the temporal convolution, as far as the model has them; in mode ``clips`` a
-        window less one.
+        k for the dynamics and 2 for the temporal convolution, as far as the model has them; in mode ``clips``
+        a window less one.
         """
         return scorers.look_ahead_of(self.trained, self.mode)
 
@@ -98,9 +98,10 @@ class Predictor:
         """Scores of everybody in a recording.
 
         Args:
-            source: a video file, a picture or a folder of pictures; or frames, uint8 RGB of (H, W, 3), such as
-                an array of (F, H, W, 3).
-            aligned: whether each frame is one aligned face already, see `push`; faces are not looked for then.
+            source: a video file, a picture or a folder of pictures; or frames, uint8 RGB of (H, W, 3), such
+                as an array of (F, H, W, 3).
+            aligned: whether each frame is one aligned face already, see `push`; faces are not looked for
+                then.
             fps: frames a second, for timestamps where the source has none.
             detector: that finds the faces; by default MTCNN.
 
@@ -155,8 +156,8 @@ class Predictor:
             raise ValueError(f"fps is frames a second, more than 0, found {fps}")
         if self._busy:
             raise ValueError(
-                "another recording is being scored by this predictor; take all of its rows first, close them, or "
-                "make another predictor"
+                "another recording is being scored by this predictor; take all of its rows first, close "
+                "them, or make another predictor"
             )
         timed = ((i / fps if time is None and fps else time, frame) for i, (time, frame) in enumerate(frames))
         maker = RowMaker(self._scorer, self.au_names, self.trained.thresholds)
@@ -239,8 +240,8 @@ class Predictor:
         least = self.trained.image_size
         if height != width or height < least:
             raise ValueError(
-                f"an aligned face is square, of {self.trained.recipe.size} x {self.trained.recipe.size} pixels "
-                f"(at least {least} x {least}); found {width} x {height}"
+                f"an aligned face is square, of {self.trained.recipe.size} x {self.trained.recipe.size} "
+                f"pixels (at least {least} x {least}); found {width} x {height}"
             )
         return picture
 

@@ -103,7 +103,8 @@ class RowMaker:
             self._shape = self._shape or face.image.shape
             if face.image.shape != self._shape:
                 raise ValueError(
-                    f"aligned faces of one recording have one size, found {face.image.shape} after {self._shape}"
+                    f"aligned faces of one recording have one size, found {face.image.shape} after "
+                    f"{self._shape}"
                 )
         self._next += 1
         for run in sorted(self._open - {face.run for face in faces}):

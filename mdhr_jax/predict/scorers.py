@@ -91,8 +91,8 @@ def as_input(images: UInt8[Array, "B T L L 3"], trained: Trained) -> Float[Array
 class _Stream:
     """A stream's bookkeeping.
 
-    `real` frames reach the model, at most `behind` places behind the end after them; `shown` of the frames are
-    asked for, fewer than `real` only where a picture stands alone.
+    `real` frames reach the model, at most `behind` places behind the end after them; `shown` of the frames
+    are asked for, fewer than `real` only where a picture stands alone.
     """
 
     name: Hashable
@@ -110,8 +110,8 @@ class _Stream:
 class StreamScorer:
     """Each frame passes the backbone once; scores are those of the model on the whole stream.
 
-    A stream of one frame, in which nothing can move, is scored as the first frame of a clip of such frames, as
-    evaluation fills up short windows.
+    A stream of one frame, in which nothing can move, is scored as the first frame of a clip of such frames,
+    as evaluation fills up short windows.
 
     Args:
         trained: the model.

@@ -8,8 +8,8 @@
     AU01_c ...  1 where the AU's score reaches its threshold, else 0; empty where there is no face
     AU01_p ...  the AU's score, 0 to 1; empty where there is no face
 
-Intensities (OpenFace's ``AU01_r``) are not predicted and not made up. Numbers read back are exactly those that
-were written.
+Intensities (OpenFace's ``AU01_r``) are not predicted and not made up. Numbers read back are exactly those
+that were written.
 """
 
 from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ RECIPE = AlignmentRecipe(size=32, detect_every=1, max_gap=3, smoothing_window=5)
 
 
 def _scene(count):
-    """Somebody who moves, and beside from frame 4 on somebody else, who is not seen in 10, 11 and 20 to 25."""
+    """Somebody who moves, and from frame 4 on somebody else, who is not seen in 10, 11 and 20 to 25."""
     noise = np.random.default_rng(0).normal(0, 1.0, (count, 2))
     one = [face(100 + 2 * t + noise[t, 0], 90 + noise[t, 1]) for t in range(count)]
     hidden = {*range(4), 10, 11, *range(20, 26)}

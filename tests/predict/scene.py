@@ -8,6 +8,7 @@ from mdhr_jax.faces.detector import Face
 from tests.faces.scene import FACE
 
 WIDTH, HEIGHT = 320, 160
+_HALF = np.asarray([24.0, 27.0])
 
 
 def frame(*centres: tuple[int, int]) -> np.ndarray:
@@ -37,7 +38,7 @@ class DotDetector:
         for part in np.split(columns, np.flatnonzero(np.diff(columns) > 8) + 1) if len(columns) else []:
             rows = np.flatnonzero(seen[:, part].any(1))
             centre = np.asarray([part.mean() + 0.5, rows.mean() + 0.5])
-            box = np.concatenate([centre - (24, 27), centre + (24, 27)])
+            box = np.concatenate([centre - _HALF, centre + _HALF])
             points = 0.6 * FACE + centre
             faces.append(Face(box.astype(np.float32), points.astype(np.float32), 0.98))
         return faces

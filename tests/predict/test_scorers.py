@@ -1,4 +1,4 @@
-"""Streams and windows equal what the model and evaluation give for the same frames, however they are batched."""
+"""Streams and windows equal what model and evaluation give for the same frames, however they are batched."""
 
 import io
 
@@ -146,7 +146,7 @@ def test_memory_does_not_grow_with_the_stream(trained):
 
 
 def test_crops_are_reduced_as_stored_pictures_are():
-    """A JPEG file decoded at half its size and the crop that it was made of are the same picture to the model."""
+    """A JPEG file decoded at half its size and its crop are the same picture to the model."""
     crop = np.asarray(Image.fromarray(data.astronaut()).resize((256, 256)))
     file = io.BytesIO()
     Image.fromarray(crop).save(file, "JPEG", quality=95)
