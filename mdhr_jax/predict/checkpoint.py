@@ -11,7 +11,7 @@ import numpy as np
 from mdhr_jax import facs
 from mdhr_jax.data import own_sets
 from mdhr_jax.faces.recipe import AlignmentRecipe
-from mdhr_jax.models.functional import Arrays, FunctionalModel
+from mdhr_jax.models.functional import FunctionalModel
 from mdhr_jax.models.mdhr import MDHRConfig
 from mdhr_jax.training import checkpoints, protocols, results
 
@@ -43,8 +43,8 @@ class Trained:
 
     path: Path
     model: FunctionalModel
-    params: Arrays
-    batch_stats: Arrays
+    params: Mapping[str, Any]
+    batch_stats: Mapping[str, Any]
     meta: Mapping[str, Any]
     au_set: facs.AUSet
     thresholds: Mapping[str, float]

@@ -7,7 +7,7 @@ scores are taken as they become final, frame after frame within a stream; what w
 import collections
 import dataclasses
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ class Scored:
     scores: Float32[np.ndarray, "N"]
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """Scores streams."""
 

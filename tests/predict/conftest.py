@@ -4,43 +4,56 @@ import json
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
-from mdhr_jax.training import results
+from mdhr_jax import facs
+from mdhr_jax.data.synthetic.generator import SyntheticSpec
+from mdhr_jax.training import experiment, results
 from mdhr_jax.training.checkpoints import Checkpoints
-from mdhr_jax.training.experiment import Experiment, open_experiment
 from tests import tiny
 
 CLIP, SIZE = 4, 64
+STEP = 3
+AU_SET = facs.get("synthetic_bp4d")
 
 
-@pytest.fixture(scope="session")
-def experiment(synthetic_data: Path) -> Experiment:
+def small_config() -> ConfigDict:
     config = config_lib.base()
-    config.dataset = "synthetic_bp4d"
-    config.data.dir = str(synthetic_data)
+    config.dataset = AU_SET.name
     config.model.backbone, config.model.width, config.model.neighbors = "tiny", 8, 2
     config.data.image_size, config.data.clip_length = SIZE, CLIP
-    return open_experiment(config)
+    return config
 
 
-def save_run(workdir: Path, experiment: Experiment, **changes) -> Path:
+def save_run(workdir: Path, **changes) -> Path:
     """A run's directory with one checkpoint and a result with thresholds of its own."""
-    params, batch_stats = tiny.weights(experiment.model.config)
-    meta = experiment.metadata() | {"step": 3, "evaluation": {}} | changes
+    config = small_config()
+    params, batch_stats = tiny.weights(config_lib.model_config(config))
+    meta = experiment.describe_model(config) | {
+        "fold": 1,
+        "image_size": SIZE,
+        "clip_length": CLIP,
+        "crop_recipe": SyntheticSpec().crop_recipe(),
+        "config": config_lib.as_json(config),
+        "config_hash": config_lib.config_hash(config),
+        "protocol": "paper",
+        "versions": experiment.versions(),
+        "step": STEP,
+    }
+    meta |= changes
     with Checkpoints(workdir / "checkpoints") as stored:
-        stored.save(3, {"params": params, "batch_stats": batch_stats}, meta, f1_mean=50.0)
-    names = experiment.au_set.au_names
+        stored.save(STEP, {"params": params, "batch_stats": batch_stats}, meta, f1_mean=50.0)
     result = dict.fromkeys(results.RESULT_KEYS) | {
-        "step": 3,
+        "step": STEP,
         "config_hash": meta["config_hash"],
         "selection": {"checkpoint": "validation", "thresholds": "validation"},
-        "thresholds": {name: 0.3 + 0.02 * i for i, name in enumerate(names)},
+        "thresholds": {name: 0.3 + 0.02 * i for i, name in enumerate(AU_SET.au_names)},
     }
     (workdir / "result.json").write_text(json.dumps(result))
     return workdir
 
 
 @pytest.fixture(scope="session")
-def run(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_run(tmp_path_factory.mktemp("run"), experiment)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(tmp_path_factory.mktemp("run"))

@@ -11,7 +11,7 @@ from mdhr_jax import facs
 from mdhr_jax.data import own_sets
 from mdhr_jax.faces.recipe import AlignmentRecipe
 from mdhr_jax.predict import checkpoint, table
-from tests.predict.conftest import CLIP, save_run
+from tests.predict.conftest import AU_SET, CLIP, save_run
 from tests.predict.scene import DotDetector, frame
 from tests.predict.test_scorers import TOLERANCE, pictures, whole
 
@@ -20,7 +20,7 @@ NUM_AUS = 12
 
 @pytest.fixture(scope="module")
 def predictor(run):
-    return mdhr_jax.Predictor(run, batch=8)
+    return mdhr_jax.Predictor(run, batch=4)
 
 
 def scores_of(rows):
@@ -28,15 +28,15 @@ def scores_of(rows):
 
 
 def test_aligned_frames_as_a_table(predictor):
-    images = pictures(10)
+    images = pictures(9)
     found = predictor(images, aligned=True, fps=25)
     assert tuple(found.columns) == predictor.columns
     assert found.columns[:7].tolist() == [
         *("frame", "face_id", "timestamp", "confidence", "success", "AU01_c", "AU02_c")
     ]
     assert found.columns[-1] == "AU24_p"
-    assert found.frame.tolist() == list(range(1, 11))
-    assert found.timestamp.tolist() == [i / 25 for i in range(10)]
+    assert found.frame.tolist() == list(range(1, 10))
+    assert found.timestamp.tolist() == [i / 25 for i in range(9)]
     assert found.confidence.isna().all()
     assert (found.success == 1).all()
     assert (found.face_id == 0).all()
@@ -48,16 +48,16 @@ def test_aligned_frames_as_a_table(predictor):
 
 
 def test_pushed_frames_give_the_same_and_come_after_the_look_ahead(predictor):
-    images = pictures(10)
+    images = pictures(9)
     rows, counts = [], []
     for i, image in enumerate(images):
         new = predictor.push(image, timestamp=i / 10)
         counts.append(len(new))
         rows += new
-    assert counts == [0] * 4 + [1] * 6
+    assert counts == [0] * 4 + [1] * 5
     assert predictor.look_ahead == 4
     rows += predictor.flush()
-    assert [(row.frame, row.timestamp) for row in rows] == [(i + 1, i / 10) for i in range(10)]
+    assert [(row.frame, row.timestamp) for row in rows] == [(i + 1, i / 10) for i in range(9)]
     np.testing.assert_allclose(scores_of(rows), whole(predictor.trained, images), atol=TOLERANCE)
     # Another stream from its first frame on, after one that was forgotten.
     predictor.push(images[3])
@@ -193,15 +193,15 @@ def test_numbers_survive_the_file(predictor):
     np.testing.assert_array_equal(back.filter(like="_p").to_numpy(np.float32), scores_of(rows))
 
 
-def test_thresholds_are_those_of_the_run_for_this_very_checkpoint(run, experiment, tmp_path):
-    names = experiment.au_set.au_names
+def test_thresholds_are_those_of_the_run_for_this_very_checkpoint(run, tmp_path):
+    names = AU_SET.au_names
     trained = checkpoint.load(run)
     assert trained.thresholds == {name: 0.3 + 0.02 * i for i, name in enumerate(names)}
     assert trained.threshold_source == "validation"
     for path in (run / "checkpoints", run / "checkpoints" / "3"):
         assert checkpoint.load(path).thresholds == trained.thresholds
         assert checkpoint.load(path).digest == trained.digest
-    other = save_run(tmp_path / "other", experiment)
+    other = save_run(tmp_path / "other")
     (other / "result.json").unlink()
     assert checkpoint.load(other).thresholds == dict.fromkeys(names, 0.5)
     assert checkpoint.load(other).threshold_source == "fixed"
@@ -217,22 +217,20 @@ def test_thresholds_are_those_of_the_run_for_this_very_checkpoint(run, experimen
         (AlignmentRecipe().to_json() | {"wobble": 3}, "unknown: wobble"),
     ],
 )
-def test_unknown_recipes_are_refused(recipe, message, experiment, tmp_path):
+def test_unknown_recipes_are_refused(recipe, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        mdhr_jax.Predictor(save_run(tmp_path, experiment, crop_recipe=recipe))
+        mdhr_jax.Predictor(save_run(tmp_path, crop_recipe=recipe))
 
 
-def test_recipes_that_are_known(experiment, tmp_path):
+def test_recipes_that_are_known(tmp_path):
     recipe = AlignmentRecipe(size=128, smoothing_window=5)
-    assert (
-        checkpoint.load(save_run(tmp_path / "a", experiment, crop_recipe=recipe.to_json())).recipe == recipe
-    )
-    drawn = experiment.test_records.crop_recipe | {"eye_height": 0.3}
-    found = checkpoint.load(save_run(tmp_path / "b", experiment, crop_recipe=drawn)).recipe
+    assert checkpoint.load(save_run(tmp_path / "a", crop_recipe=recipe.to_json())).recipe == recipe
+    drawn = checkpoint.load(save_run(tmp_path / "drawn")).meta["crop_recipe"] | {"eye_height": 0.3}
+    found = checkpoint.load(save_run(tmp_path / "b", crop_recipe=drawn)).recipe
     assert found == AlignmentRecipe(eye_height=0.3)
 
 
-def test_what_is_no_checkpoint_is_refused(experiment, tmp_path):
+def test_what_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         checkpoint.load(tmp_path / "nowhere")
     weights = tmp_path / "model.pth"
@@ -240,15 +238,15 @@ def test_what_is_no_checkpoint_is_refused(experiment, tmp_path):
     with pytest.raises(ValueError, match="expected the directory of a run"):
         checkpoint.load(weights)
     with pytest.raises(ValueError, match="does not say its clip_length"):
-        checkpoint.load(save_run(tmp_path / "a", experiment, clip_length=None))
+        checkpoint.load(save_run(tmp_path / "a", clip_length=None))
     with pytest.raises(ValueError, match="scores AU1, but"):
-        checkpoint.load(save_run(tmp_path / "b", experiment, au_names=["AU1"]))
+        checkpoint.load(save_run(tmp_path / "b", au_names=["AU1"]))
 
 
-def test_a_set_of_ones_own_travels_with_the_checkpoint(experiment, tmp_path, monkeypatch):
-    mine = own_sets.from_json(own_sets.to_json(experiment.au_set) | {"name": "mine", "title": "mine"})
+def test_a_set_of_ones_own_travels_with_the_checkpoint(tmp_path, monkeypatch):
+    mine = own_sets.from_json(own_sets.to_json(AU_SET) | {"name": "mine", "title": "mine"})
     entry = {"dataset": "mine", own_sets.ENTRY_KEY: own_sets.to_json(mine)}
-    run = save_run(tmp_path, experiment, **entry)
+    run = save_run(tmp_path, **entry)
     monkeypatch.setattr(facs, "AU_SETS", dict(facs.AU_SETS))
     assert checkpoint.load(run).au_set == mine
 
