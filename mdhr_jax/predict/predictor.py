@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas
 
 Picture = UInt8[np.ndarray, "H W 3"]
-TimedFrames = Iterable[tuple[float | None, Picture]]
+TimedFrames = Iterable[tuple[float | None, np.ndarray]]
 
 
 class Predictor:
@@ -89,7 +89,7 @@ class Predictor:
 
     def __call__(
         self,
-        source: str | os.PathLike[str] | Iterable[Picture],
+        source: str | os.PathLike[str] | Iterable[np.ndarray],
         *,
         aligned: bool = False,
         fps: float | None = None,
@@ -119,7 +119,7 @@ class Predictor:
 
     def rows(
         self,
-        source: str | os.PathLike[str] | Iterable[Picture],
+        source: str | os.PathLike[str] | Iterable[np.ndarray],
         *,
         aligned: bool = False,
         fps: float | None = None,
@@ -172,7 +172,7 @@ class Predictor:
             self._scorer.reset()
             self._busy = False
 
-    def push(self, frame: Picture | None, timestamp: float | None = None) -> list[Row]:
+    def push(self, frame: np.ndarray | None, timestamp: float | None = None) -> list[Row]:
         """Takes the next frame of a stream of aligned faces of one person.
 
         Args:

@@ -29,7 +29,7 @@ def scores_of(rows):
 
 def test_aligned_frames_as_a_table(predictor):
     images = pictures(9)
-    found = predictor(images, aligned=True, fps=25)
+    found = predictor(images, aligned=True, fps=25.0)
     assert tuple(found.columns) == predictor.columns
     assert found.columns[:7].tolist() == [
         *("frame", "face_id", "timestamp", "confidence", "success", "AU01_c", "AU02_c")
@@ -164,7 +164,7 @@ def test_what_is_no_frame_is_refused(predictor):
     with pytest.raises(ValueError, match="array of"):
         predictor(pictures(1)[0])
     with pytest.raises(ValueError, match="more than 0"):
-        predictor(pictures(1), aligned=True, fps=0)
+        predictor(pictures(1), aligned=True, fps=0.0)
     with pytest.raises(FileNotFoundError, match="is not there"):
         predictor("nowhere.mp4")
     assert len(predictor(pictures(2), aligned=True)) == 2
@@ -180,7 +180,7 @@ def test_two_recordings_at_a_time_are_refused(predictor):
 
 
 def test_numbers_survive_the_file(predictor):
-    rows = list(predictor.rows(scene(6), detector=DotDetector(), fps=30))
+    rows = list(predictor.rows(scene(6), detector=DotDetector(), fps=30.0))
     text = table.header(predictor.trained.au_set.aus) + "".join(table.line(r, NUM_AUS) for r in rows)
     assert " " not in text
     pandas = table.require_pandas()
