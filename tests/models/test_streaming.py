@@ -13,16 +13,6 @@ from mdhr_jax.models.mdhr import MDHRConfig
 from mdhr_jax.models.streaming import StreamingModel, look_ahead
 from tests import tiny
 
-# Two AUs in two regions: little to compile.
-TWO = facs.AUSet(
-    name="two",
-    title="two AUs",
-    aus=(1, 12),
-    regions=(facs.RegionGroup("up", "upper", (1,)), facs.RegionGroup("down", "lower", (12,))),
-    region_blocks=True,
-    fps=25.0,
-    parts=(),
-)
 EXACT = {"dtype": "float64", "param_dtype": "float64"}
 PLACES = 4
 
@@ -90,7 +80,7 @@ def of_clips(config, clips):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_streams_equal_whole_clips(name, float64):
     """Both ends included, and however the frames come: whole chunks, then one by one from the used state."""
-    config = tiny.config(**({"au_set": TWO} | EXACT | CONFIGS[name]))
+    config = tiny.config(**({"au_set": tiny.TWO_AUS} | EXACT | CONFIGS[name]))
     clips = tiny.clips(frames=11).astype(jnp.float64)
     wanted = of_clips(config, clips)
     assert np.ptp(wanted, axis=1).max() > 1e-3
@@ -107,7 +97,7 @@ def test_streams_equal_whole_clips(name, float64):
     ("backbone", "size", "frames"), [("resnet18", 64, 5), pytest.param("swin_tiny", 224, 4)]
 )
 def test_backbones(backbone, size, frames):
-    config = tiny.config(au_set=TWO, backbone=backbone)
+    config = tiny.config(au_set=tiny.TWO_AUS, backbone=backbone)
     clips = tiny.clips(frames=frames, size=size, batch=1)
     found, _ = streamed(config, clips, chunks(frames, look_ahead(config)))
     np.testing.assert_allclose(found, of_clips(config, clips), atol=2e-5)
@@ -115,7 +105,7 @@ def test_backbones(backbone, size, frames):
 
 def test_streams_of_a_batch_do_not_know_of_each_other(float64):
     """One pauses while the other goes on, and they end at different times."""
-    config = tiny.config(TWO, **EXACT)
+    config = tiny.config(tiny.TWO_AUS, **EXACT)
     clips = tiny.clips(frames=6).astype(jnp.float64)
     plan = [((3, 0), 0), ((0, 4), 0), ((3, 1), (1, 0)), ((0, 1), (3, 3)), ((0, 0), (0, 1))]
     found, _ = streamed(config, clips, plan)
@@ -124,7 +114,7 @@ def test_streams_of_a_batch_do_not_know_of_each_other(float64):
 
 def test_what_a_stream_left_behind_does_not_matter(float64):
     """Not even what is no number."""
-    config = tiny.config(TWO, variant="paper", **EXACT)
+    config = tiny.config(tiny.TWO_AUS, variant="paper", **EXACT)
     clips = tiny.clips(frames=5).astype(jnp.float64)
     state = StreamingModel(tiny.model(config)).init(2, tiny.SIZE)
     dirty = jax.tree.map(lambda x: x + 7 if x.dtype == jnp.int32 else jnp.full_like(x, jnp.nan), state)
@@ -136,7 +126,7 @@ def test_what_a_stream_left_behind_does_not_matter(float64):
 @pytest.mark.parametrize("variant", ["reference", "paper"])
 def test_dependence_ends_at_the_look_ahead(variant, float64):
     """Scores of a frame change with the frame that is `look_ahead` after it, and with none later."""
-    config = tiny.config(TWO, variant=variant, crm=False, **EXACT)
+    config = tiny.config(tiny.TWO_AUS, variant=variant, crm=False, **EXACT)
     ahead = look_ahead(config)
     assert ahead == 4
     clips = tiny.clips(frames=11, batch=1).astype(jnp.float64)

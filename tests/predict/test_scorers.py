@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from mdhr_jax import facs
 from mdhr_jax.data.augment import resize_clips
 from mdhr_jax.data.clips import decode_edge
 from mdhr_jax.predict import checkpoint
 from mdhr_jax.predict.scorers import ClipScorer, StreamScorer, make, reduced
 from mdhr_jax.training.evaluate import Evaluator
 from mdhr_jax.training.experiment import open_experiment
-from tests.predict.conftest import CLIP, SIZE, small_config
+from tests.predict.conftest import CLIP, SIZE, save_run, small_config
 
 EDGE = decode_edge(SIZE, crop_margin=0)
 TOLERANCE = 2e-5
@@ -56,11 +57,12 @@ def collect(scored, into):
         into[one.stream].append(one.scores)
 
 
-def test_clips_are_those_of_evaluation(trained, synthetic_data):
+def test_clips_are_those_of_evaluation(synthetic_data, tmp_path):
     """To the same frames evaluation gives the same scores."""
-    config = small_config()
+    config = small_config(facs.SYNTHETIC_BP4D)
     config.data.dir = str(synthetic_data)
     experiment = open_experiment(config)
+    trained = checkpoint.load(save_run(tmp_path, facs.SYNTHETIC_BP4D))
     weights = trained.params, trained.batch_stats
     wanted = Evaluator(experiment).predict(experiment.test_records, *weights)
     scorer, found = ClipScorer(trained, batch=3), {}
