@@ -125,6 +125,9 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
             last = 0
             for row in predictor.rows_of(recording.timed_frames(), detector=detector, fps=arguments.fps):
                 file.write(row)
+                if not last:
+                    # Before the first row networks are read and compiled.
+                    progress.restart(row.frame)
                 progress.update(row.frame - last)
                 last = row.frame
         counts = file.counts()

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float32, UInt8
 
 from mdhr_jax.predict.scorers import Scored, Scorer
 
-_MOST_WAITING = 256
-"""Frames that may wait for others to fill a batch, as those do in which nobody is seen."""
+_MOST_BATCHES = 4
+"""Frames in which nobody is seen wait for those before them, whose batch nothing fills up, for as long as so
+many batches take, and no longer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,7 @@ class RowMaker:
     def __init__(self, scorer: Scorer, au_names: Sequence[str], thresholds: Mapping[str, float]):
         self._scorer = scorer
         self._limits = np.asarray([thresholds[name] for name in au_names], np.float32)
+        self._most_waiting = _MOST_BATCHES * scorer.frames_a_batch + 2 * scorer.look_ahead
         self._next = 0
         self._waiting: collections.deque[_Waiting] = collections.deque()
         # Faces of each run without scores: their frame, and which of its faces it is.
@@ -117,7 +119,7 @@ class RowMaker:
             self._unscored.setdefault(face.run, collections.deque()).append((frame, place))
             self._scorer.push(face.run, face.image)
         self._fill(self._scorer.take())
-        if len(self._waiting) > _MOST_WAITING and self._waiting[0].missing:
+        if len(self._waiting) > self._most_waiting and self._waiting[0].missing:
             self._fill(self._scorer.drain())
         return self._final()
 
@@ -133,6 +135,8 @@ class RowMaker:
 
     def _end(self, run: int) -> None:
         self._open.discard(run)
+        if not self._unscored[run]:
+            del self._unscored[run]
         self._scorer.end(run)
 
     def _fill(self, scored: Sequence[Scored]) -> None:

@@ -47,6 +47,11 @@ class Scorer(Protocol):
         """Frames of a stream after a frame that its scores wait for, at most."""
         ...
 
+    @property
+    def frames_a_batch(self) -> int:
+        """Frames that are computed at a time, and wait until so many have come."""
+        ...
+
     def push(self, stream: Hashable, image: AlignedImage) -> None:
         """Takes the next frame of a stream, which begins with its first."""
         ...
@@ -145,6 +150,11 @@ class StreamScorer:
     def look_ahead(self) -> int:
         """Frames after a frame that its scores depend on; others of the batch may be waited for besides."""
         return self._model.look_ahead
+
+    @property
+    def frames_a_batch(self) -> int:
+        """Frames that are computed at a time."""
+        return self._batch
 
     def push(self, stream: Hashable, image: AlignedImage) -> None:
         """Takes the next frame of a stream, which begins with its first.
@@ -330,6 +340,11 @@ class ClipScorer:
     def look_ahead(self) -> int:
         """Frames that the first frame of a window waits for; other windows may be waited for besides."""
         return self._length - 1
+
+    @property
+    def frames_a_batch(self) -> int:
+        """Frames that are computed at a time."""
+        return self._batch * self._length
 
     def push(self, stream: Hashable, image: AlignedImage) -> None:
         """Takes the next frame of a stream, which begins with its first.
