@@ -63,7 +63,7 @@ def test_clips_are_those_of_evaluation(synthetic_data, tmp_path):
     config.data.dir = str(synthetic_data)
     experiment = open_experiment(config)
     trained = checkpoint.load(save_run(tmp_path, facs.SYNTHETIC_BP4D))
-    weights = trained.params, trained.batch_stats
+    weights = jax.device_put((trained.params, trained.batch_stats))
     wanted = Evaluator(experiment).predict(experiment.test_records, *weights)
     scorer, found = ClipScorer(trained, batch=3), {}
     for number, video in enumerate(experiment.test_records.videos):
