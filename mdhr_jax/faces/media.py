@@ -66,9 +66,10 @@ class Recording:
             return
         start: float | None = None
         for number, picture in enumerate(video_file.decode(self.paths[0])):
-            start = picture.time if number == 0 else start
-            known = start is not None and picture.time is not None
-            yield picture.time - start if known else None, video_file.upright(picture)
+            now: float | None = picture.time
+            start = now if number == 0 else start
+            time = None if start is None or now is None else now - start
+            yield time, video_file.upright(picture)
 
 
 def recordings(paths: Sequence[Path]) -> list[Recording]:
