@@ -7,6 +7,7 @@ that anything else has is left alone: ``NAME_2``, ``NAME_3`` and so on are taken
 
 import contextlib
 import dataclasses
+import fcntl
 import itertools
 import json
 import os
@@ -84,6 +85,9 @@ class TableFile:
         place: its files.
         aus: FACS numbers in the order of the scores.
         work: what is done to what: whatever decides the content of the table, as JSON.
+
+    Raises:
+        ValueError: on entry, if another process writes the same file.
     """
 
     def __init__(self, place: Place, aus: Sequence[int], work: Mapping[str, Any]):
@@ -94,7 +98,14 @@ class TableFile:
         self._last = 0
 
     def __enter__(self) -> "TableFile":
-        self._file = self._place.part.open("w", encoding="utf-8", newline="")
+        self._file = self._place.part.open("a", encoding="utf-8", newline="")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise ValueError(f"another process is writing {self._place.part}; wait for its end") from error
+        # What a killed process has left.
+        self._file.truncate(0)
         self._file.write(table.header(self._aus))
         return self
 

@@ -9,14 +9,17 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from mdhr_jax.faces.precomputed import COLUMNS
-from mdhr_jax.predict import inputs
+from mdhr_jax.predict import inputs, output
 from mdhr_jax.predict.__main__ import main
 from mdhr_jax.predict.predictor import Predictor
+from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.table import require_pandas
 from tests.predict.scene import HEIGHT, WIDTH, DotDetector, frame
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
 FRAMES = 12
 LOST = (6, 7)
 MISSING = "missing.mp4"
@@ -179,6 +182,27 @@ def test_damaged_and_interrupted_inputs_leave_nothing(predict, recordings, tmp_p
     assert names(tmp_path / "out") == []
 
 
+def test_one_process_writes_a_file(tmp_path):
+    place = output.place(tmp_path, "talk", {"mode": "stream"}, set())
+    place.part.write_text("left by a process that was killed\n")
+    row = Row(1, None, 0.25, None, None, None)
+    with output.TableFile(place, (1, 12), {"mode": "stream"}) as file:
+        with (
+            pytest.raises(ValueError, match="another process is writing"),
+            output.TableFile(place, (1, 12), {"mode": "stream"}),
+        ):
+            pass
+        file.write(row)
+        assert not place.csv.exists()
+        file.finish({"protocol": "paper"})
+    header, line = place.csv.read_text().splitlines()
+    assert header == "frame,face_id,timestamp,confidence,success,AU01_c,AU12_c,AU01_p,AU12_p"
+    assert line == "1,,0.25,,0,,,,"
+    assert names(tmp_path) == ["talk.csv", "talk.json"]
+    assert output.place(tmp_path, "talk", {"mode": "stream"}, set()).complete
+    assert output.place(tmp_path, "talk", {"mode": "clips"}, set()).csv.name == "talk_2.csv"
+
+
 def test_mistakes_are_told_before_the_work(run, recordings, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
     talk = str(recordings / "talk.mp4")
@@ -212,3 +236,19 @@ def test_which_recordings_the_arguments_name(recordings, tmp_path):
     assert "no pictures" in nothing.problem
     (series,) = inputs.find([str(recordings / "series")])
     assert [path.name for path in series.recording.paths] == ["f8.png", "f9.png", "f10.png"]
+
+
+def test_a_photograph_is_done_from_end_to_end(run, tmp_path, run_python):
+    """With MTCNN, in a process of its own, for TensorFlow's sake."""
+    photograph = tmp_path / "photograph.png"
+    Image.fromarray(data.astronaut()).save(photograph)
+    out = tmp_path / "out"
+    asked = [str(photograph), "--checkpoint", str(run), "--out", str(out)]
+    done = run_python("-m", "mdhr_jax.predict", *asked)
+    assert done.returncode == 0, done.stderr
+    found = read(out / "photograph.csv")
+    assert found[["frame", "face_id", "success"]].to_numpy().tolist() == [[1, 0, 1]]
+    assert found.confidence[0] > 0.9
+    assert found.filter(like="_p").notna().all(axis=None)
+    work = json.loads((out / "photograph.json").read_text())["work"]
+    assert work["detector"]["name"] == "mtcnn"

@@ -15,6 +15,7 @@ from tests.predict.conftest import AU_SET, CLIP, save_run, thresholds
 from tests.predict.scene import DotDetector, frame
 from tests.predict.test_scorers import TOLERANCE, pictures, whole
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
 NUM_AUS = 2
 
 

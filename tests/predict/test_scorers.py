@@ -19,6 +19,7 @@ from mdhr_jax.training.evaluate import Evaluator
 from mdhr_jax.training.experiment import open_experiment
 from tests.predict.conftest import CLIP, SIZE, save_run, small_config
 
+pytestmark = pytest.mark.usefixtures("unoptimized")
 EDGE = decode_edge(SIZE, crop_margin=0)
 TOLERANCE = 2e-5
 
