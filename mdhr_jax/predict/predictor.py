@@ -13,14 +13,20 @@ from mdhr_jax.faces import media, mtcnn, options, precomputed
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.people import PeopleAligner, PeopleFrame
 from mdhr_jax.faces.recipe import AlignmentRecipe
-from mdhr_jax.predict import checkpoint, scorers, table
+from mdhr_jax.predict import checkpoint, table
 from mdhr_jax.predict.rows import FaceInFrame, Row, RowMaker
+from mdhr_jax.predict.scorers import ClipScorer, Scorer
+from mdhr_jax.predict.streams import StreamScorer
 
 if TYPE_CHECKING:
     import pandas
 
 Picture = UInt8[np.ndarray, "H W 3"]
 TimedFrames = Iterable[tuple[float | None, np.ndarray]]
+
+
+MODES = ("stream", "clips")
+"""How frames are scored: each with all that is around it, or in the windows of evaluation."""
 
 
 class Predictor:
@@ -57,9 +63,9 @@ class Predictor:
     def __init__(self, checkpoint: str | os.PathLike[str], *, mode: str = "stream", batch: int | None = None):
         self.trained = _load(checkpoint)
         self.mode = mode
-        self._scorer = scorers.make(self.trained, mode, batch)
+        self._scorer = make_scorer(self.trained, mode, batch)
         self._pushed: RowMaker | None = None
-        self._push_scorer: scorers.Scorer | None = None
+        self._push_scorer: Scorer | None = None
         self._run = 0
         self._busy = False
 
@@ -85,7 +91,7 @@ class Predictor:
         k for the dynamics and 2 for the temporal convolution, as far as the model has them; in mode ``clips``
         a window less one.
         """
-        return scorers.look_ahead_of(self.trained, self.mode)
+        return self._scorer.look_ahead
 
     def __call__(
         self,
@@ -189,7 +195,7 @@ class Predictor:
             ValueError: the frame is not what is expected.
         """
         if self._pushed is None:
-            self._push_scorer = self._push_scorer or scorers.make(self.trained, self.mode, 1)
+            self._push_scorer = self._push_scorer or make_scorer(self.trained, self.mode, 1)
             self._pushed = RowMaker(self._push_scorer, self.au_names, self.trained.thresholds)
         if frame is None:
             self._run += 1
@@ -244,6 +250,23 @@ class Predictor:
                 f"pixels (at least {least} x {least}); found {width} x {height}"
             )
         return picture
+
+
+def make_scorer(trained: checkpoint.Trained, mode: str, batch: int | None = None) -> Scorer:
+    """The scorer of a mode.
+
+    Args:
+        trained: the model.
+        mode: one of `MODES`.
+        batch: see `StreamScorer` (frames) and `ClipScorer` (windows); by default theirs.
+
+    Raises:
+        ValueError: the mode is unknown, or the batch too small.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode {mode!r} is unknown; expected one of {', '.join(MODES)}")
+    chosen = {} if batch is None else {"batch": batch}
+    return StreamScorer(trained, **chosen) if mode == "stream" else ClipScorer(trained, **chosen)
 
 
 def make_detector(recipe: AlignmentRecipe) -> Detector:

@@ -14,7 +14,9 @@ from mdhr_jax import facs
 from mdhr_jax.data.augment import resize_clips
 from mdhr_jax.data.clips import decode_edge
 from mdhr_jax.predict import checkpoint
-from mdhr_jax.predict.scorers import ClipScorer, StreamScorer, make, reduced
+from mdhr_jax.predict.predictor import make_scorer
+from mdhr_jax.predict.scorers import ClipScorer, reduced
+from mdhr_jax.predict.streams import StreamScorer
 from mdhr_jax.training.evaluate import Evaluator
 from mdhr_jax.training.experiment import open_experiment
 from tests.predict.conftest import CLIP, SIZE, save_run, small_config
@@ -181,8 +183,8 @@ def test_crops_are_reduced_as_stored_pictures_are():
 
 def test_modes_that_do_not_exist(trained):
     with pytest.raises(ValueError, match="stream, clips"):
-        make(trained, "both")
+        make_scorer(trained, "both")
     with pytest.raises(ValueError, match="at least 1"):
-        make(trained, "stream", 0)
+        make_scorer(trained, "stream", 0)
     with pytest.raises(ValueError, match="at least 1"):
-        make(trained, "clips", 0)
+        make_scorer(trained, "clips", 0)
