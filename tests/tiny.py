@@ -13,6 +13,17 @@ from mdhr_jax.models.mdhr import MDHRConfig
 
 SIZE = 64
 
+TWO_AUS = facs.AUSet(
+    name="two_aus",
+    title="two AUs",
+    aus=(1, 12),
+    regions=(facs.RegionGroup("up", "upper", (1,)), facs.RegionGroup("down", "lower", (12,))),
+    region_blocks=True,
+    fps=25.0,
+    parts=(),
+)
+"""Little to compile; not in the AU table."""
+
 
 def config(au_set: facs.AUSet = facs.BP4D, **changes) -> MDHRConfig:
     return MDHRConfig(au_set, **({"backbone": "tiny", "width": 8, "neighbors": 2} | changes))

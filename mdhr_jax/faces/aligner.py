@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from mdhr_jax.faces.alignment import similarity, warp
-from mdhr_jax.faces.detector import Detector, Face, Follower, Frame
+from mdhr_jax.faces.detector import Detector, Face, Frame
+from mdhr_jax.faces.finder import FaceFinder
 from mdhr_jax.faces.recipe import AlignmentRecipe
-from mdhr_jax.faces.tracking import Tracker
 
 DETECTED, TRACKED, INTERPOLATED, NO_FACE = "detected", "tracked", "interpolated", "no face"
 STATUSES = (DETECTED, TRACKED, INTERPOLATED, NO_FACE)
@@ -22,9 +22,6 @@ STATUSES = (DETECTED, TRACKED, INTERPOLATED, NO_FACE)
 COMPARABLE = 0.4
 """Another face counts from this size on, in sides of the subject's: smaller ones are people in the
 background, pictures on a wall and mistakes of the detector, and never become the subject beside it."""
-
-_SURE = 0.95
-"""A followed face less sure than this is searched for at once."""
 
 Points = Float[np.ndarray, "5 2"]
 
@@ -80,12 +77,8 @@ class VideoAligner:
 
     def __init__(self, recipe: AlignmentRecipe, detector: Detector):
         self.recipe = recipe
-        self.detector = detector
+        self._finder = FaceFinder(recipe, detector)
         self._filter = recipe.filter
-        self._follower = detector if isinstance(detector, Follower) else None
-        self._tracker = Tracker(recipe.max_gap)
-        self._known: dict[int, Face] = {}
-        self._since_search = 0
         self._next = 0
         self._waiting: collections.deque[_Seen] = collections.deque()
         # Measured frames before the first that waits, as far as smoothing looks back.
@@ -110,8 +103,8 @@ class VideoAligner:
     def _see(self, frame: Frame) -> _Seen:
         """Finds the faces of a frame and the subject among them."""
         index = self._next
-        found, searched = self._find(index, frame)
-        subject = self._tracker.subject
+        found, searched = self._finder.find(index, frame)
+        subject = self._finder.tracker.subject
         face = found.get(subject) if subject is not None else None
         if face is None or subject is None:
             return _Seen(index, frame, None, -1, NO_FACE, len(found))
@@ -119,26 +112,6 @@ class VideoAligner:
             number != subject and other.side >= COMPARABLE * face.side for number, other in found.items()
         )
         return _Seen(index, frame, face, subject, DETECTED if searched else TRACKED, others)
-
-    def _find(self, index: int, frame: Frame) -> tuple[dict[int, Face], bool]:
-        """Faces by track, and whether they were searched for."""
-        due = self._since_search + 1 >= self.recipe.detect_every
-        if self._follower is not None and self._tracker.subject in self._known and not due:
-            followed = self._follower.follow(frame, list(self._known.values()))
-            found = {
-                number: face
-                for number, face in zip(self._known, followed, strict=True)
-                if face is not None and face.confidence >= _SURE
-            }
-            # A face that grew unsure, or two that ran into one, must be searched for.
-            if len(found) == len(followed) and self._tracker.follow(index, found):
-                self._known = found
-                self._since_search += 1
-                return found, False
-        (faces,) = self.detector.detect([frame])
-        found = self._tracker.update(index, faces)
-        self._known, self._since_search = found, 0
-        return found, True
 
     def _finish(self, *, end: bool) -> list[AlignedFrame]:
         done = []

@@ -48,12 +48,28 @@ class Recording:
             ValueError: it cannot be read to the end.
             ImportError: PyAV is missing.
         """
+        for _, frame in self.timed_frames():
+            yield frame
+
+    def timed_frames(self) -> Iterator[tuple[float | None, Frame]]:
+        """The frames, and when they are shown: seconds from the first, as the file says for each.
+
+        Pictures have no time. Where a video's first frame has none, neither have the others.
+
+        Raises:
+            ValueError: it cannot be read to the end.
+            ImportError: PyAV is missing.
+        """
         if not self.is_video:
             for path in self.paths:
-                yield read_image(path)
+                yield None, read_image(path)
             return
-        for picture in video_file.decode(self.paths[0]):
-            yield video_file.upright(picture)
+        start: float | None = None
+        for number, picture in enumerate(video_file.decode(self.paths[0])):
+            now: float | None = picture.time
+            start = now if number == 0 else start
+            time = None if start is None or now is None else now - start
+            yield time, video_file.upright(picture)
 
 
 def recordings(paths: Sequence[Path]) -> list[Recording]:
@@ -87,8 +103,12 @@ def read_image(path: Path) -> Frame:
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError) as error:
+            turned = ImageOps.exif_transpose(image)
+            if turned.mode.startswith("I"):
+                # 16 bits of grey, which Pillow would cut off at 255.
+                turned = Image.fromarray((np.asarray(turned) >> 8).clip(0, 255).astype(np.uint8))
+            return np.asarray(turned.convert("RGB"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as a picture: {error}") from error
 
 

@@ -133,10 +133,27 @@ class MultiScaleDynamics(nnx.Module):
 
     def pool(self, scales: tuple[Float[Array, "B T _ _ _"], ...]) -> list[Float[Array, "B T h w C"]]:
         """Differences of each used scale, resized to the final map and averaged over time (Eq. 1-3)."""
-        return [
-            self._pooled(scales[scale - 1], conv, norm)
-            for scale, conv, norm in zip(self.scales, self.convs, self.norms, strict=True)
-        ]
+        pooled = []
+        for place, scale in enumerate(self.scales):
+            clips = scales[scale - 1]
+            num_frames = clips.shape[1]
+            if self.variant == "paper":
+                clips = repeat_ends(clips, self.neighbors)
+            resized = self.resize(place, temporal_differences(clips))
+            pooled.append(average_neighbours(resized, num_frames, self.neighbors))
+        return pooled
+
+    def resize(self, place: int, differences: Float[Array, "B D H W C"]) -> Float[Array, "B D h w D8"]:
+        """Differences of one scale at the size of the final map: convolution, normalisation, ReLU.
+
+        Args:
+            place: of the scale among those that are used.
+            differences: of its maps.
+        """
+        batch, steps = differences.shape[:2]
+        resized = self.convs[place](differences.reshape(batch * steps, *differences.shape[2:]))
+        resized = jax.nn.relu(self.norms[place](resized))
+        return resized.reshape(batch, steps, *resized.shape[1:])
 
     def weight_logits(self, pooled: list[Float[Array, "B T h w C"]]) -> Float[Array, "B T h w L"]:
         """What the adaptive weights of the scales at every position are the softmax of (Eq. 4)."""
@@ -180,14 +197,3 @@ class MultiScaleDynamics(nnx.Module):
         if self.projection_norm is not None:
             projected = jax.nn.relu(self.projection_norm(projected))
         return projected.reshape(batch, frames, height, width, -1)
-
-    def _pooled(self, clips: Float[Array, "B T H W C"], conv: Conv, norm: BatchNorm) -> Array:
-        num_frames = clips.shape[1]
-        if self.variant == "paper":
-            clips = repeat_ends(clips, self.neighbors)
-        differences = temporal_differences(clips)
-        batch, steps = differences.shape[:2]
-        resized = conv(differences.reshape(batch * steps, *differences.shape[2:]))
-        resized = jax.nn.relu(norm(resized))
-        resized = resized.reshape(batch, steps, *resized.shape[1:])
-        return average_neighbours(resized, num_frames, self.neighbors)

@@ -246,11 +246,7 @@ class MDHR(nnx.Module):
         """
         batch, frames = clips.shape[:2]
         self.check_shape(clips.shape)
-        features = self.features(clips, rng)
-        vectors, region_logits = self.local(features)
-        if self.graph is not None:
-            active = active_aus(self.config.regions, region_logits) if region_logits else None
-            vectors = self.graph(vectors, active)
+        vectors, region_logits = self.relate(self.features(clips, rng))
         vectors = vectors.reshape(batch, frames, *vectors.shape[1:])
         if self.temporal is not None:
             vectors = self.temporal(vectors)
@@ -261,22 +257,44 @@ class MDHR(nnx.Module):
     ) -> Float[Array, "B*T h w D"]:
         """G of every frame: static plus dynamic features of the whole face (Eq. 6)."""
         batch, frames = clips.shape[:2]
-        images = clips.reshape(batch * frames, *clips.shape[2:])
-        extracted = self._backbone(images, rng)
-        final = extracted.final
-        shape = (batch * frames, *final.shape[1:3])
-        static = final
-        if self.static is not None:
-            static = self.static(final.reshape(batch * frames, -1, final.shape[-1])).reshape(*shape, -1)
+        extracted = self.extract(clips.reshape(batch * frames, *clips.shape[2:]), rng)
+        static = self.static_features(extracted.final)
         if self.dynamics is None:
             return static
         scales = tuple(x.reshape(batch, frames, *x.shape[1:]) for x in extracted.scales)
-        return static + self.dynamics(scales).reshape(*shape, -1)
+        return static + self.dynamics(scales).reshape(*static.shape[:3], -1)
 
-    def _backbone(self, images: Float[Array, "F H W 3"], rng: PRNGKeyArray | None) -> BackboneFeatures:
+    def extract(self, images: Float[Array, "F H W 3"], rng: PRNGKeyArray | None = None) -> BackboneFeatures:
+        """What the backbone sees in single frames.
+
+        Args:
+            images: normalised RGB.
+            rng: key of the stochastic depth; without one it is off.
+        """
         if isinstance(self.backbone, Swin):
             return self.backbone(images, rng)
         return self.backbone(images)
+
+    def static_features(self, final: Float[Array, "F h w C"]) -> Float[Array, "F h w D"]:
+        """The static part of G, from the backbone's last map."""
+        if self.static is None:
+            return final
+        tokens = final.reshape(final.shape[0], -1, final.shape[-1])
+        return self.static(tokens).reshape(*final.shape[:3], -1)
+
+    def relate(
+        self, features: Float[Array, "F h w C"]
+    ) -> tuple[Float[Array, "F N D"], tuple[Float[Array, "F _"], ...]]:
+        """AU vectors of single frames after both stages of HSR, and the regions' logits.
+
+        Args:
+            features: G of every frame.
+        """
+        vectors, region_logits = self.local(features)
+        if self.graph is not None:
+            active = active_aus(self.config.regions, region_logits) if region_logits else None
+            vectors = self.graph(vectors, active)
+        return vectors, region_logits
 
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuses clips that the model cannot take.

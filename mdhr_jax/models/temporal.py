@@ -35,10 +35,20 @@ class TemporalConv(nnx.Module):
 
     def __call__(self, vectors: Float[Array, "B T N D"]) -> Float[Array, "B T N D"]:
         """Filters each AU's vectors over the T frames of a clip."""
-        frames, reach = vectors.shape[1], self.kernel_size // 2
-        padded = jnp.pad(vectors.astype(self.dtype), ((0, 0), (reach, reach), (0, 0), (0, 0)))
+        reach = self.reach
+        return self.filter(jnp.pad(vectors, ((0, 0), (reach, reach), (0, 0), (0, 0))))
+
+    @property
+    def reach(self) -> int:
+        """Frames on either side that a frame's result depends on."""
+        return self.kernel_size // 2
+
+    def filter(self, vectors: Float[Array, "B padded N D"]) -> Float[Array, "B T N D"]:
+        """Filters vectors of T frames that have `reach` more on either side."""
+        vectors = vectors.astype(self.dtype)
+        frames = vectors.shape[1] - 2 * self.reach
         kernel = self.kernel[...].astype(self.dtype)
-        terms = [padded[:, i : i + frames] * kernel[i] for i in range(self.kernel_size)]
+        terms = [vectors[:, i : i + frames] * kernel[i] for i in range(self.kernel_size)]
         return jax.nn.relu(self.norm(sum(terms[1:], start=terms[0]) + self.bias[...].astype(self.dtype)))
 
 

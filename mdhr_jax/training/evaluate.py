@@ -290,7 +290,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
         protocols.fixed_thresholds(experiment.au_set.au_names),
         None,
     )
-    of_run = _result_of_run(path, meta)
+    of_run = results.of_checkpoint(path, meta)
     if of_run is not None:
         chosen = dataclasses.replace(
             chosen,
@@ -317,17 +317,3 @@ def _chosen_on(path: Path, meta: Mapping[str, Any]) -> str:
     if checkpoints.is_step(path) or not meta.get("evaluation"):
         return "named"
     return "validation" if meta.get("protocol") == protocols.HONEST else "test"
-
-
-def _result_of_run(path: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The result of the run that a checkpoint belongs to, where it is the checkpoint's own."""
-    absolute = path.absolute()
-    for directory in (absolute, absolute.parent, absolute.parent.parent):
-        if (directory / workdir.CHECKPOINTS).is_dir():
-            try:
-                result = results.read_result(directory / workdir.RESULT_FILE)
-            except (FileNotFoundError, ValueError):
-                return None
-            same = all(result[key] == meta.get(key) for key in ("step", "config_hash"))
-            return result if same else None
-    return None

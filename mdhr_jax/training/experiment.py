@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from mdhr_jax import __version__, facs, parallel, source
 from mdhr_jax import config as config_lib
+from mdhr_jax.data import own_sets
 from mdhr_jax.data.clips import ClipStream
 from mdhr_jax.data.loader import steps_total
 from mdhr_jax.data.records import ClipRecords, open_dataset
@@ -118,6 +119,8 @@ class Experiment:
             "config": config_lib.as_json(self.config),
             "config_hash": config_lib.config_hash(self.config),
             "data_fingerprint": self.train_records.fingerprint,
+            # Of a data set of one's own nothing else would say what the outputs are.
+            own_sets.ENTRY_KEY: own_sets.to_json(self.au_set),
             "protocol": self.config.eval.protocol,
             "validation_subjects": list(self.validation_subjects),
             "versions": versions(),

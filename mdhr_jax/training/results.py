@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mdhr_jax.training import workdir
 from mdhr_jax.training.predictions import AGAIN as EVALUATE
 from mdhr_jax.training.predictions import CONTINUE, Predictions, beside, encode
 
@@ -111,6 +112,25 @@ def read_result(path: Path) -> dict[str, Any]:
     if missing := [key for key in RESULT_KEYS if key not in result]:
         raise ValueError(f"{path} lacks {', '.join(missing)}; {AGAIN}")
     return result
+
+
+def of_checkpoint(path: Path, meta: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of the run that a checkpoint belongs to, where it is the checkpoint's own.
+
+    Args:
+        path: a run's directory, its ``checkpoints`` directory or one step's directory.
+        meta: of the checkpoint.
+    """
+    absolute = path.absolute()
+    for directory in (absolute, absolute.parent, absolute.parent.parent):
+        if (directory / workdir.CHECKPOINTS).is_dir():
+            try:
+                result = read_result(directory / workdir.RESULT_FILE)
+            except (FileNotFoundError, ValueError):
+                return None
+            same = all(result[key] == meta.get(key) for key in ("step", "config_hash"))
+            return result if same else None
+    return None
 
 
 def describe_damage(error: Exception) -> str:

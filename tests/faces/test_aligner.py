@@ -126,7 +126,7 @@ def test_memory_does_not_grow_with_the_video():
         assert aligner.held <= RECIPE.look_ahead
         assert len(aligner._past) <= RECIPE.filter.reach
         assert all(past.frame is None for past in aligner._past)
-        assert len(aligner._tracker.tracks) <= 1
+        assert len(aligner._finder.tracker.tracks) <= 1
     assert seen + len(aligner.flush()) == 1500
 
 

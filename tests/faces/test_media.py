@@ -129,3 +129,12 @@ def test_a_video_that_was_cut_off_is_refused_by_both_readers(tmp_path):
         assert [next(frames).shape for _ in range(3)] == [(HEIGHT, WIDTH, 3)] * 3
         with pytest.raises(ValueError, match=r"a\.avi, frame 4: is not complete; frames read before it: 3"):
             next(frames)
+
+
+def test_sixteen_bits_of_grey_are_reduced_and_not_cut_off(tmp_path):
+    grey = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    found = media.read_image(tmp_path / "deep.png")
+    np.testing.assert_array_equal(found, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, 2))
+    Image.fromarray(np.full((64, 64, 4), (10, 20, 30, 128), np.uint8)).save(tmp_path / "alpha.png")
+    assert (media.read_image(tmp_path / "alpha.png") == (10, 20, 30)).all()

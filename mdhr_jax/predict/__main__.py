@@ -1,0 +1,194 @@
+"""Action units of your own recordings: ``python -m mdhr_jax.predict VIDEO... --checkpoint RUN --out DIR``.
+
+Writes ``DIR/<name>.csv`` for each input, columns as in OpenFace (`mdhr_jax.predict.table`), and beside it
+``DIR/<name>.json`` with what the numbers mean. What is complete already is not done again.
+
+The exit code is 0; 1 where an input could not be done, which is said while the others are; 2 after a mistake;
+130 after Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdhr_jax import commands
+from mdhr_jax.progress import Progress, announce, counted
+
+if TYPE_CHECKING:
+    from mdhr_jax.predict.inputs import Input
+    from mdhr_jax.predict.predictor import Predictor
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mdhr_jax.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="videos, pictures, folders of pictures (each a video, in the order of their numbers), folders "
+        "of videos, patterns such as 'day1/*.mp4'",
+    )
+    add("--checkpoint", type=Path, required=True, metavar="RUN", help="directory of a run or of a checkpoint")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    add(
+        "--mode",
+        choices=("stream", "clips"),
+        default="stream",
+        help="stream (default): every frame is scored with all frames around it that the model can see; "
+        "clips: in windows of consecutive frames as in evaluation, 16 in the reference",
+    )
+    add("--batch", type=int, metavar="N", help="frames computed at a time, default 16 (clips: windows, 8)")
+    add("--fps", type=float, metavar="N", help="frames a second of pictures, for their timestamps")
+    add(
+        "--detections",
+        type=Path,
+        metavar="DIR",
+        help="faces found by another program, DIR/<video>.csv (see docs/faces.md); default: MTCNN looks for "
+        "them",
+    )
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Works through the inputs.
+
+    Raises:
+        ValueError, OSError, ImportError: nothing can be done, with what is wrong.
+    """
+    # JAX takes seconds to start; wrong options are told at once.
+    from mdhr_jax.predict import inputs
+    from mdhr_jax.predict.predictor import Predictor
+
+    if arguments.fps is not None and not arguments.fps > 0:
+        raise ValueError(f"--fps is frames a second, more than 0, found {arguments.fps}")
+    if arguments.detections is not None and not arguments.detections.is_dir():
+        raise FileNotFoundError(f"--detections {arguments.detections} is not a folder")
+    found = inputs.find(arguments.inputs)
+    predictor = Predictor(arguments.checkpoint, mode=arguments.mode, batch=arguments.batch)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    taken: set[str] = set()
+    failed = 0
+    for one in found:
+        problem = one.problem
+        if one.recording is not None:
+            try:
+                _predict(one, predictor, arguments, taken)
+            except ValueError as error:
+                problem = str(error)
+            except FileNotFoundError as error:
+                problem = str(error)
+        if problem is not None:
+            failed += 1
+            named = problem if one.given in problem else f"{one.given}: {problem}"
+            announce(f"error: {named}")
+    if failed:
+        announce(f"{failed} of {counted(len(found), 'input')} could not be done")
+    return commands.FAILED if failed else commands.DONE
+
+
+def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace, taken: set[str]) -> None:
+    """Writes the files of one input.
+
+    Raises:
+        ValueError: it cannot be read.
+        FileNotFoundError: it is gone, or its faces are not there.
+        OSError: the results cannot be written.
+    """
+    from mdhr_jax.faces import options
+    from mdhr_jax.faces.precomputed import PrecomputedDetector
+    from mdhr_jax.predict import inputs, output
+    from mdhr_jax.predict.predictor import searching
+
+    recording = one.recording
+    if recording is None:
+        raise ValueError(one.problem)
+    stem = Path(recording.name).stem if recording.is_video or len(recording.paths) == 1 else recording.name
+    recipe = searching(predictor.trained.recipe)
+    detector = options.detector(recipe, arguments.detections, stem)
+    found_by = {"name": detector.name, "version": detector.version}
+    work = _work(predictor, arguments, found_by) | {"input": inputs.fingerprint(recording)}
+    place = output.place(arguments.out, stem, work, taken)
+    if place.complete:
+        print(f"{one.given}: done before, {place.csv}")
+        return
+    length = recording.length()
+    aus = predictor.trained.au_set.aus
+    with output.TableFile(place, aus, work) as file:
+        with Progress(length, unit="frames", label=recording.name) as progress:
+            last = 0
+            for row in predictor.rows_of(recording.timed_frames(), detector=detector, fps=arguments.fps):
+                file.write(row)
+                if not last:
+                    # Before the first row networks are read and compiled.
+                    progress.restart(row.frame)
+                progress.update(row.frame - last)
+                last = row.frame
+        counts = file.counts()
+        if not counts["frames"]:
+            raise ValueError("has no frames")
+        if isinstance(detector, PrecomputedDetector):
+            detector.check_end()
+            for note in detector.notes:
+                announce(note)
+        file.finish(_facts(predictor))
+    text = f"{counts['frames_with_face']} with a face" if counts["people"] else "no face in any of them"
+    people = f", {counts['people']} people" if counts["people"] > 1 else ""
+    print(f"{one.given}: {counted(counts['frames'], 'frame')}, {text}{people}, {place.csv}", flush=True)
+
+
+def _work(predictor: "Predictor", arguments: argparse.Namespace, detector: dict[str, str]) -> dict[str, Any]:
+    """What decides the content of a table besides the input."""
+    from mdhr_jax import __version__
+
+    trained = predictor.trained
+    return {
+        "checkpoint": trained.digest,
+        "thresholds": dict(trained.thresholds),
+        "mode": predictor.mode,
+        "fps": arguments.fps,
+        "detector": detector,
+        "mdhr_jax": __version__,
+    }
+
+
+def _facts(predictor: "Predictor") -> dict[str, Any]:
+    """What the numbers of a table mean."""
+    from mdhr_jax.predict.table import columns
+    from mdhr_jax.training.experiment import versions
+
+    trained = predictor.trained
+    return {
+        "columns": list(columns(trained.au_set.aus)),
+        "au_names": list(trained.au_set.au_names),
+        "thresholds": dict(trained.thresholds),
+        "thresholds_chosen_on": trained.threshold_source,
+        "protocol": trained.meta.get("protocol"),
+        "checkpoint": trained.describe(),
+        "crop_recipe": trained.meta["crop_recipe"],
+        "image_size": trained.image_size,
+        "mode": predictor.mode,
+        "clip_length": trained.clip_length,
+        "look_ahead": {"model": predictor.look_ahead, "alignment": trained.recipe.filter.look_ahead},
+        "interpolated": False,
+        "versions": versions(),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code, see the module's description."""
+    arguments = _parser().parse_args(argv)
+    return commands.finish(
+        lambda: run(arguments),
+        interrupted="tables that were reported are complete, and the same command goes on behind them",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
