@@ -172,7 +172,7 @@ def load(experiment: Experiment, path: Path) -> tuple[Arrays, Arrays, dict[str, 
     like = (abstract.params, abstract.batch_stats)
     experiment.check_metadata(checkpoints.load_weights(path, names=())[1])
     *weights, meta = checkpoints.load_model(path, like=like)
-    params, batch_stats = jax.device_put(tuple(weights), jax.tree.map(lambda array: array.sharding, like))
+    params, batch_stats = jax.tree.map(parallel.place, tuple(weights), like)
     return params, batch_stats, meta
 
 

@@ -65,6 +65,7 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
                 enabled=jax.process_index() == 0,
             ) as log:
                 announce(_summary(experiment, directory))
+                announce(_memory(start.state))
                 run = _Run(experiment, evaluator, checkpoints, log, stop, start)
                 run.until_stopped()
         if stop.received or run.step < experiment.total_steps or run.evaluation is None:
@@ -91,6 +92,16 @@ def _summary(experiment: Experiment, directory: Path) -> str:
         f"training {config.model.backbone} ({num_params:,} parameters) on {experiment.au_set.title} fold "
         f"{config.fold}: {len(train.videos)} videos, {experiment.total_steps} steps; "
         f"{held_out}tested on {len(test.videos)} videos; {devices}; run in {directory}"
+    )
+
+
+def _memory(state: TrainState) -> str:
+    """What a device holds of parameters, their average and the optimiser's state, as the shards lie there."""
+    kept = (state.params, state.ema, state.opt_state)
+    whole, of_one = sum(leaf.nbytes for leaf in jax.tree.leaves(kept)), parallel.bytes_per_device(kept)
+    return (
+        f"parameters and optimiser take {of_one / 2**20:.1f} MiB on each device, {of_one / whole:.1%} of "
+        f"{whole / 2**20:.1f} MiB (config.mesh.fsdp splits them)"
     )
 
 
