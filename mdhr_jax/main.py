@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
+    from mdhr_jax import distributed
     from mdhr_jax.training import checkpoints, protocols, results, run, workdir
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
@@ -42,14 +43,17 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         if _TRACEBACK.value:
             raise
-        code = _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
-        if isinstance(error, checkpoints.CheckpointError):
-            # Threads of a write that failed midway would hold up the end of the process for minutes.
+        together = isinstance(error, distributed.TogetherError)
+        who = "" if together or not distributed.name_self() else f"{distributed.name_self()}: "
+        code = _complain(f"{who}{error}\n(--traceback shows where in the code)", FAILED)
+        if isinstance(error, checkpoints.CheckpointError) or who:
+            # Threads of a write that failed midway would hold up the end of the process for minutes, and so
+            # would other processes, which go on.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
         return code
-    if outcome is not None:
+    if outcome is not None and distributed.is_first():
         result, path = outcome
         print(results.format_table(result))
         print(protocols.describe(result))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree, Shaped
@@ -120,9 +121,9 @@ def _split(shape: tuple[int, ...], mesh: Mesh) -> NamedSharding:
 
 def bytes_per_device(tree: PyTree[Array]) -> int:
     """Memory that arrays take on that device of this process that holds most of them, in bytes."""
-    held: Counter[jax.Device] = Counter()
+    held: Counter[Any] = Counter()
     for leaf in jax.tree.leaves(tree):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         for shard in leaf.addressable_shards:
             held[shard.device] += shard.data.nbytes

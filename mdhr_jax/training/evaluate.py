@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from mdhr_jax import parallel
+from mdhr_jax import distributed, parallel
 from mdhr_jax.data.clips import evaluation_windows
 from mdhr_jax.data.loader import Batch, eval_batches
 from mdhr_jax.data.records import ClipRecords
@@ -307,8 +307,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
     result, found = evaluate_chosen(experiment, Evaluator(experiment), chosen)
     holds_run = workdir.holds_run(directory)
     path = directory / (workdir.EVALUATION_FILE if holds_run else workdir.RESULT_FILE)
-    if jax.process_index() == 0:
-        results.write_result(path, result, found)
+    distributed.by_first(lambda: results.write_result(path, result, found))
     return result, path
 
 
