@@ -239,33 +239,27 @@ def test_a_host_with_other_code_ends_all(environment, tmp_path):
     assert "code: other code in mdhr_jax/training/step.py\n" in said(done)
 
 
+def plain(directory, data, *more):
+    """Training on data that are there already."""
+    config = ["-m", "mdhr_jax.main", "--config", "tests/plain_config.py"]
+    return [*config, f"--workdir={directory}", f"--config.data.dir={data}", *more]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (
-            {0: [], 1: []},
-            "config.mesh data=4, fsdp=2 does not fit 4 device(s) (2 processes with 2 each); the product must",
-        ),
-        (
-            {0: ["--config.mesh.data=2"], 1: ["--config.mesh.data=2", "--config.data.dir={empty}"]},
-            "process 1 on",
-        ),
-    ],
-    ids=["devices", "data"],
-)
-def test_too_few_devices_and_data_missing_on_one_host_end_all(
-    more, message, synthetic_data, environment, tmp_path
-):
-    own = {number: [text.format(empty=tmp_path) for text in extra] for number, extra in more.items()}
-    arguments = [
-        *("-m", "mdhr_jax.main", "--config", "tests/plain_config.py", f"--workdir={tmp_path / 'run'}"),
-        *(f"--config.data.dir={synthetic_data}", "--config.mesh.data=4", "--config.mesh.fsdp=2"),
-    ]
-    found = said(run_all(arguments, as_one_run(environment, 2), devices=2, more=own))
-    assert message in found
-    if message == "process 1 on":
-        assert f": no synthetic (BP4D-like) data set in {tmp_path}" in found
+def test_too_few_devices_end_all(environment, tmp_path):
+    arguments = plain(tmp_path / "run", tmp_path, "--config.mesh.data=4", "--config.mesh.fsdp=2")
+    found = said(run_all(arguments, as_one_run(environment, 2), devices=2))
+    assert "data=4, fsdp=2 does not fit 4 device(s) (2 processes with 2 each); the product must be 4" in found
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_data_missing_on_one_host_end_all(synthetic_data, environment, tmp_path):
+    other = {1: [f"--config.data.dir={tmp_path}"]}
+    arguments = plain(tmp_path / "run", synthetic_data)
+    found = said(run_all(arguments, as_one_run(environment, 2), more=other))
+    assert found.startswith("error: process 1 on ")
+    assert f"looked for {tmp_path}" in found
     assert not (tmp_path / "run").exists()
 
 
