@@ -321,6 +321,8 @@ def _slurm_gpus() -> list[int] | None:
     JAX gives each task the GPU of its number on the node. That leaves most GPUs of a node idle where it has
     one task, and names GPUs that a task cannot see where Slurm shows each only its own.
     """
+    if told := os.environ.get("JAX_LOCAL_DEVICE_IDS"):
+        return [int(number) for number in told.split(",")]
     number = os.environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]
     if number.isdigit():
         return list(range(int(number)))

@@ -90,7 +90,7 @@ def compare(members: Sequence[Member]) -> list[str]:
     """
     first, lines = members[0], []
     for member in members[1:]:
-        for subject in first.facts.keys() | member.facts.keys():
+        for subject in sorted(first.facts.keys() | member.facts.keys()):
             there, here = first.facts.get(subject, {}), member.facts.get(subject, {})
             names = sorted(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
             if not names:
@@ -104,7 +104,7 @@ def compare(members: Sequence[Member]) -> list[str]:
                 ]
             more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
             lines.append(f"{member}: {subject}: {'; '.join(what)}{more}")
-    return sorted(lines)
+    return lines
 
 
 def _call(own: Member, port: int, address: str, seconds: float) -> str:
@@ -122,7 +122,7 @@ def _call(own: Member, port: int, address: str, seconds: float) -> str:
             )
         connections: list[socket.socket] = []
         while len(present) < own.processes and time.monotonic() < deadline:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(OSError):  # Nobody in the time of a pause, or gone again.
                 connection = stack.enter_context(server.accept()[0])
                 # A thread each, because strangers may call here too, and say nothing.
                 threading.Thread(target=_hear, args=(connection, arrivals), daemon=True).start()

@@ -47,7 +47,8 @@ class Layout:
 
         def state(params, stats):
             begun = self.states.optimizer.init(params)
-            return TrainState(jnp.zeros((), jnp.int32), params, stats, begun, jax.random.key(1), params)
+            average = jax.tree.map(jnp.copy, params)
+            return TrainState(jnp.zeros((), jnp.int32), params, stats, begun, jax.random.key(1), average)
 
         return jax.jit(state, out_shardings=self.states.shardings)(params, stats)
 

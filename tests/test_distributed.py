@@ -109,11 +109,13 @@ def test_slurm_says_the_place(monkeypatch):
         ({"SLURM_GPUS_PER_TASK": "a100:3"}, (0, 1, 2)),
         ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (0, 1, 2, 3)),
         ({"SLURM_STEP_TASKS_PER_NODE": "2(x2)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
+        ({"SLURM_GPUS_PER_TASK": "2", "JAX_LOCAL_DEVICE_IDS": "1,3"}, (1, 3)),
         ({"SLURM_STEP_TASKS_PER_NODE": "1,3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
     ],
 )
 def test_tasks_of_slurm_take_the_gpus_they_see(variables, devices, monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_LOCAL_DEVICE_IDS"):
+        monkeypatch.delenv(name, raising=False)
     put(monkeypatch, STEP | variables)
     assert distributed.find_place(1.0).devices == devices
 
@@ -295,6 +297,7 @@ def test_processes_and_devices_in_any_layout_compute_the_same(float64, environme
     names = {"2x4": 2, "4x2": 4}
     own, losses = layouts.train(tmp_path, "1x8")
     started = environment | {"JAX_ENABLE_X64": "1", "LAYOUT_STEPS": str(layouts.STEPS)}
+    del started["JAX_COMPILATION_CACHE_DIR"]  # Both layouts would write to it.
 
     def run(name):
         others = [other for other in ("1x8", *names) if other != name]

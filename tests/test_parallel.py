@@ -84,7 +84,7 @@ def test_an_array_that_the_table_does_not_know_is_refused():
         parallel.state_shardings(abstract, parallel.make_mesh())
 
 
-@pytest.mark.parametrize(("backbone", "excess"), [("resnet50", 0.015), ("swin_base", 0.02), ("tiny", 0.1)])
+@pytest.mark.parametrize(("backbone", "excess"), [("resnet50", 0.01), ("swin_base", 0.02), ("tiny", 0.1)])
 def test_the_table_covers_every_state_and_splits_nearly_all_of_it(backbone, excess):
     model = FunctionalModel.create(MDHRConfig(facs.BP4D, backbone=backbone))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), make_optimizer(1e-3, 10))
