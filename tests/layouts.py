@@ -89,7 +89,9 @@ def resume(out: Path, name: str, layouts: dict[int, Layout]) -> dict[str, list[f
 
 
 def main(out: Path, name: str, *others: str) -> None:
-    distributed.start(config_lib.base(), out)
+    config = config_lib.base()
+    config.distributed.timeout = _WAIT_SECONDS
+    distributed.start(config, out)
     layouts, losses = train(out, name)
     for other in others:
         deadline = time.monotonic() + _WAIT_SECONDS

@@ -178,6 +178,10 @@ def test_others_than_the_first_are_quiet(monkeypatch, capsys):
     assert capsys.readouterr().err == "first\n"
 
 
+PATIENT = "--config.distributed.timeout=500"
+"""Where all come, and tests that run beside this one may hold some of them up."""
+
+
 def command(*more):
     return ["-m", "mdhr_jax.main", "--config", "configs/quickstart.py", *more]
 
@@ -209,7 +213,7 @@ def test_too_few_processes_end_the_command(environment, tmp_path):
 @pytest.mark.slow
 def test_a_host_with_other_config_ends_all(environment, tmp_path):
     other = {1: ["--config.train.learning_rate=0.1"]}
-    done = run_all(command(f"--workdir={tmp_path / 'run'}"), as_one_run(environment, 2), more=other)
+    done = run_all(command(f"--workdir={tmp_path / 'run'}", PATIENT), as_one_run(environment, 2), more=other)
     assert "config: train.learning_rate is 0.1, 0.002 on process 0" in said(done)
     assert not (tmp_path / "run").exists()
 
@@ -228,7 +232,7 @@ def test_a_host_with_other_code_ends_all(environment, tmp_path):
 
     def run(place):
         return subprocess.run(
-            [sys.executable, "-P", *command(f"--workdir={tmp_path / 'run'}")],
+            [sys.executable, "-P", *command(f"--workdir={tmp_path / 'run'}", PATIENT)],
             env=place,
             cwd=tmp_path,
             capture_output=True,
@@ -244,7 +248,7 @@ def test_a_host_with_other_code_ends_all(environment, tmp_path):
 def plain(directory, data, *more):
     """Training on data that are there already."""
     config = ["-m", "mdhr_jax.main", "--config", "tests/plain_config.py"]
-    return [*config, f"--workdir={directory}", f"--config.data.dir={data}", *more]
+    return [*config, f"--workdir={directory}", f"--config.data.dir={data}", PATIENT, *more]
 
 
 @pytest.mark.slow
@@ -268,7 +272,7 @@ def test_data_missing_on_one_host_end_all(synthetic_data, environment, tmp_path)
 @pytest.mark.slow
 def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
     run, size = tmp_path / "run", ["--config.train.epochs=2", "--config.eval.batch_size=4"]
-    arguments = [*quick.command(run, tmp_path / "data", "--config.mesh.fsdp=2", *size)[1:]]
+    arguments = [*quick.command(run, tmp_path / "data", "--config.mesh.fsdp=2", PATIENT, *size)[1:]]
     done = run_all(arguments, as_one_run(environment, 2))
     assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
     first, second = done
