@@ -40,6 +40,7 @@ _POLL_MILLISECONDS = 1000
 _PARTING_SECONDS = 60
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
 _calls = itertools.count()
 
 
@@ -213,6 +214,24 @@ def by_first(action: Callable[[], _T]) -> _T:
     told: list[Any] = []
     together(lambda: told.append(action()) if is_first() else None)
     return _exchange(told)[0][0]
+
+
+def compiled(step: _F, *arguments: Any) -> _F:
+    """A jitted function, compiled on every process before one of them runs it.
+
+    They compile in different times, and once they compute together some kinds of communication wait half a
+    minute for each other and no longer (those of CPUs do). Where this process is alone nothing is done.
+
+    Args:
+        step: what `jax.jit` gave.
+        arguments: the result takes arguments of the same shapes, types and shardings as these.
+    """
+    if jax_distributed.global_state.client is None:
+        return step
+    jitted: Any = step
+    program = jitted.lower(*arguments).compile()
+    together(lambda: None)
+    return program
 
 
 def require_same(what: str, value: Any) -> None:

@@ -40,6 +40,7 @@ class Layout:
         mesh = parallel.make_mesh(-1, fsdp)
         options = StepOptions(tiny.SIZE, 32, (1.0,) * config.au_set.num_aus, ema=0.5)
         self.states = StateFactory(tiny.model(config), optimizer, mesh, ema=True)
+        self._compiled = False
         self._step = jit_train_step(self.states.model, optimizer, options, mesh, self.states.shardings)
 
     def begin(self) -> TrainState:
@@ -59,7 +60,11 @@ class Layout:
             rows = len(batch["labels"]) // jax.process_count()
             own = slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
             share = {name: array[own] for name, array in batch.items()}
-            state, metrics = self._step(state, parallel.put_batch(share, self.states.mesh))
+            placed = parallel.put_batch(share, self.states.mesh)
+            if not self._compiled:
+                self._step = distributed.compiled(self._step, state, placed)
+                self._compiled = True
+            state, metrics = self._step(state, placed)
             losses.append(float(metrics["loss"]))
         return state, losses
 

@@ -283,6 +283,7 @@ class _Run:
         if first:
             announce("compiling the training step, which takes a minute or so")
             self.step_flops = _flops_of(self.experiment.config, self.train_step, self.state, placed)
+            self.train_step = distributed.compiled(self.train_step, self.state, placed)
         self.state, metrics = self.train_step(self.state, placed)
         self.meter.add(metrics)
         self.step += 1
