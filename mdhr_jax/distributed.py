@@ -309,7 +309,8 @@ def _slurm_tasks() -> int:
 
 def _on_tpu() -> bool:
     """Whether this machine has TPUs that JAX is going to use; the machine then knows of the pod."""
-    platforms = (jax.config.jax_platforms or "tpu").split(",")
+    settings: Any = jax.config
+    platforms = (settings.jax_platforms or "tpu").split(",")
     return cloud_tpu_init.running_in_cloud_tpu_vm and "tpu" in platforms
 
 

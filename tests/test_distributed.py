@@ -35,6 +35,12 @@ def alone(monkeypatch):
             monkeypatch.delenv(name)
 
 
+def place_of() -> Place:
+    found = distributed.find_place(1.0)
+    assert found is not None
+    return found
+
+
 def put(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -90,11 +96,11 @@ def test_a_timeout_must_be_positive(tmp_path):
 
 def test_slurm_says_the_place(monkeypatch):
     put(monkeypatch, STEP)
-    place = distributed.find_place(1.0)
+    place = place_of()
     assert (place.processes, place.process, place.devices) == (4, 2, (1,))
     assert place.address.startswith("node001:")
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "big7:9231")
-    assert distributed.find_place(1.0).address == "big7:9231"
+    assert place_of().address == "big7:9231"
     # A shell within an allocation of four tasks is no task of theirs.
     monkeypatch.delenv("JAX_COORDINATOR_ADDRESS")
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
@@ -117,7 +123,7 @@ def test_tasks_of_slurm_take_the_gpus_they_see(variables, devices, monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "JAX_LOCAL_DEVICE_IDS"):
         monkeypatch.delenv(name, raising=False)
     put(monkeypatch, STEP | variables)
-    assert distributed.find_place(1.0).devices == devices
+    assert place_of().devices == devices
 
 
 def test_a_tpu_pod_says_the_place(monkeypatch):
