@@ -42,6 +42,7 @@ _ARGUMENTS = {
 _WITHOUT_EFFECT = (
     "mode",
     "mesh",
+    "distributed",
     "model.remat",
     "data.dir",
     "data.workers",
@@ -127,6 +128,8 @@ def base() -> ConfigDict:
     config.checkpoint = ConfigDict({"every_steps": 0, "keep": 2})
     # Devices along each axis of the mesh; -1 takes the rest.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
+    # Seconds in which all processes of a run must have come.
+    config.distributed = ConfigDict({"timeout": 50})
     config.log = ConfigDict({"every_steps": 10, "tensorboard": True})
     config.debug = ConfigDict({"deterministic": False})
     return config
@@ -198,6 +201,7 @@ def validate(config: ConfigDict) -> None:
         "log.every_steps",
         "data.clip_length",
         "data.prefetch",
+        "distributed.timeout",
     )
     for key in positive:
         if not flat[key] > 0:

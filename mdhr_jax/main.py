@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -32,29 +33,38 @@ def main(argv: Sequence[str]) -> int:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
+    from mdhr_jax import distributed
     from mdhr_jax.training import checkpoints, protocols, results, run, workdir
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
         outcome = run.run(config, directory)
     except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on from what is saved", INTERRUPTED)
+        code = _complain("interrupted; the same command goes on from what is saved", INTERRUPTED)
+        return _leave(code) if distributed.name_self() else code
     except (ValueError, OSError, RuntimeError) as error:
         if _TRACEBACK.value:
             raise
-        code = _complain(f"{error}\n(--traceback shows where in the code)", FAILED)
-        if isinstance(error, checkpoints.CheckpointError):
-            # Threads of a write that failed midway would hold up the end of the process for minutes.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        return code
-    if outcome is not None:
+        together = isinstance(error, distributed.TogetherError)
+        who = "" if together or not distributed.name_self() else f"{distributed.name_self()}: "
+        code = _complain(f"{who}{error}\n(--traceback shows where in the code)", FAILED)
+        return _leave(code) if isinstance(error, checkpoints.CheckpointError) or who else code
+    if outcome is not None and distributed.is_first():
         result, path = outcome
         print(results.format_table(result))
         print(protocols.describe(result))
         print(f"written to {path}")
     return 0
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process without waiting: for threads of a write that failed midway, or for other processes.
+
+    They would hold it up for minutes.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

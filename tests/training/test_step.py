@@ -85,18 +85,6 @@ def test_eight_devices_train_like_one_in_float32():
     assert weights_apart(state, state_of_one) <= 2 * weights_apart(state_of_one, exact_state)
 
 
-def test_fsdp_splits_large_arrays():
-    abstract = {
-        "large": jax.ShapeDtypeStruct((3, 512, 256), jnp.float32),
-        "odd": jax.ShapeDtypeStruct((333, 333), jnp.float32),
-        "small": jax.ShapeDtypeStruct((64,), jnp.float32),
-    }
-    shardings = parallel.state_shardings(abstract, mesh(2, 4))
-    assert shardings["large"].shard_shape((3, 512, 256)) == (3, 128, 256)
-    assert shardings["odd"].is_fully_replicated
-    assert shardings["small"].is_fully_replicated
-
-
 def single(config, **changes):
     """The pure step, its model and a state, without jit."""
     optimizer = optax.sgd(0.1)
