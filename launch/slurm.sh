@@ -66,13 +66,14 @@ code=0
 # When one has ended, the others are given a minute: they may be saving.
 srun --kill-on-bad-exit=0 --wait=60 "${PYTHON:-python}" -m "$module" "$@" || code=$?
 
-if ((code == SAVED)); then
+# Before and after training proper, USR1 just ends a process: there is nothing to save then.
+if ((code == SAVED || code == 128 + $(kill -l USR1))); then
     # Of a job that is cancelled, or that Slurm itself puts back, this is no longer the state.
     if [[ $(scontrol show job "$job") == *JobState=RUNNING* ]]; then
-        printf 'launch/slurm.sh: saved; job %s goes back into the queue\n' "$job" >&2
+        printf 'launch/slurm.sh: job %s goes back into the queue\n' "$job" >&2
         scontrol requeue "$job"
     else
-        printf 'launch/slurm.sh: saved; job %s is being ended, and is not put back from here\n' "$job" >&2
+        printf 'launch/slurm.sh: job %s is being ended, and is not put back from here\n' "$job" >&2
     fi
 fi
 exit "$code"

@@ -24,6 +24,7 @@ _HEAD = """#!/bin/bash
 #SBATCH --output=slurm-%A_%a.log
 # A task that is told to stop saves, and {launcher} has it started again to go on from there.
 set -eu
+trap : TERM
 
 case "$SLURM_ARRAY_TASK_ID" in
 """

@@ -89,6 +89,8 @@ def test_a_job_is_told_before_its_time_is_over_and_keeps_its_log(cluster):
         (["exit:1"], "RUNNING", 1, []),
         (["exit:3", "exit:0"], "RUNNING", 3, []),
         (["exit:0", "kill"], "RUNNING", 128 + signal.SIGKILL, []),
+        # Told before training has begun, or behind its last step.
+        (["exit:75", "kill:SIGUSR1"], "RUNNING", 128 + signal.SIGUSR1, ["100"]),
     ],
 )
 def test_only_what_has_saved_goes_back_into_the_queue(behaviours, state, code, requeued, cluster):

@@ -46,7 +46,10 @@ def main(directory, behaviours):
     if behaviour == "exit":
         return int(value)
     if behaviour == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        number = signal.Signals[value or "SIGKILL"]
+        if number != signal.SIGKILL:
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     if behaviour == "meet":
         meet(rank, count)
     if (
