@@ -1,4 +1,4 @@
-"""The script for TPU pods against a program that stands in for gcloud, with processes that pretend to train."""
+"""The script for TPU pods against a program that stands in for gcloud; processes only pretend to train."""
 
 import os
 import signal
