@@ -32,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
-    from mdhr_jax.training import checkpoints, interrupt, protocols, results, run, workdir
+    from mdhr_jax.training import checkpoints, protocols, results, run, workdir
+    from mdhr_jax.training.interrupt import SAVED
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
@@ -49,13 +50,12 @@ def main(argv: Sequence[str]) -> int:
             sys.stderr.flush()
             os._exit(code)
         return code
-    if outcome is None:
-        return interrupt.SAVED
-    result, path = outcome
-    print(results.format_table(result))
-    print(protocols.describe(result))
-    print(f"written to {path}")
-    return 0
+    if outcome is not None:
+        result, path = outcome
+        print(results.format_table(result))
+        print(protocols.describe(result))
+        print(f"written to {path}")
+    return 0 if outcome is not None else SAVED
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
