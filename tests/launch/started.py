@@ -11,9 +11,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 WORKER = "tests.launch.worker"
 
-# Tests may run where Ctrl-C is ignored, as under nohup, and a shell cannot undo that.
-_HEARING_CTRL_C = """import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Tests may run where signals are ignored, as under nohup, and a shell cannot undo that.
+_HEARING_SIGNALS = """import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 
@@ -26,7 +27,7 @@ def start(*command, path=None, **environment):
     if path is not None:
         inherited["PATH"] = f"{path}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
-        [sys.executable, "-c", _HEARING_CTRL_C, *map(str, command)],
+        [sys.executable, "-c", _HEARING_SIGNALS, *map(str, command)],
         cwd=REPOSITORY,
         env=inherited | {name: str(value) for name, value in environment.items()},
         stdin=subprocess.DEVNULL,
@@ -39,7 +40,7 @@ def start(*command, path=None, **environment):
 
 def end(process):
     """What became of it."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=400)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
@@ -50,7 +51,7 @@ def run(*command, path=None, **environment):
 
 def wait_for(condition, process=None):
     """Waits until something is so."""
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

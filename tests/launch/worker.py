@@ -71,11 +71,11 @@ def first_of(*names):
 
 def until(condition):
     """Waits, but not for ever: a launcher that fails its test must not leave this behind."""
-    for _ in range(1200):
+    for _ in range(6000):
         if condition():
             return
         time.sleep(0.05)
-    sys.exit("nothing has happened for a minute")
+    sys.exit("nothing has happened for five minutes")
 
 
 def meet(rank, count):
