@@ -29,7 +29,8 @@ END
 readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
 readonly GRACE=5  # Seconds from being told to end to being killed, once a process has failed.
 
-say() { printf 'launch/local.sh: %s\n' "$*" >&2; }
+exec 3>&2
+say() { printf 'launch/local.sh: %s\n' "$*" >&3; }
 
 usage_error() {
     say "error: $*; launch/local.sh -h shows the options"
@@ -118,12 +119,13 @@ run_process() { # RANK ARGUMENT ...: becomes the process.
 set -m
 for ((rank = 0; rank < processes; rank++)); do
     if ((rank == 0)); then
-        run_process 0 "$@" </dev/null &
+        run_process 0 "$@" </dev/null 3>&- &
     else
-        run_process "$rank" "$@" </dev/null >"$logs/process-$rank.log" 2>&1 &
+        run_process "$rank" "$@" </dev/null >"$logs/process-$rank.log" 2>&1 3>&- &
     fi
     groups+=("$!")
 done
+exec 2>/dev/null # From here on the shell itself would tell of each process that a signal has ended.
 ((processes == 1)) || say "output of the processes after the first: $logs/process-*.log"
 
 failed=0 saved=0 running=$processes kill_at=''
@@ -136,7 +138,7 @@ process_ended() { # RANK CODE
     ((failed == 0)) || return 0
     failed=$2
     say "process $1 ended with exit code $2"
-    (($1 == 0)) || tail -n 20 -- "$logs/process-$1.log" | sed "s/^/[$1] /" >&2
+    (($1 == 0)) || tail -n 20 -- "$logs/process-$1.log" | sed "s/^/[$1] /" >&3
     kill_at=$((SECONDS + GRACE))
     signal_processes TERM
 }
@@ -150,7 +152,7 @@ while ((running > 0)); do
         group=${groups[rank]}
         if [[ -z $group ]] || kill -0 "$group" 2>/dev/null; then continue; fi
         code=0
-        wait "$group" 2>/dev/null || code=$?
+        wait "$group" || code=$?
         kill -s KILL -- "-$group" 2>/dev/null || true # What it has started and left behind.
         groups[rank]=''
         running=$((running - 1))
@@ -160,7 +162,7 @@ while ((running > 0)); do
     if ((running > 0)); then
         sleep 0.5 &
         # Ends at a signal and, where the shell can, when a process does: the first to fail is seen first.
-        if ((BASH_VERSINFO[0] >= 5)); then wait -n 2>/dev/null || true; else wait "$!" || true; fi
+        if ((BASH_VERSINFO[0] >= 5)); then wait -n || true; else wait "$!" || true; fi
     fi
 done
 
