@@ -35,6 +35,7 @@ def main(argv: Sequence[str]) -> int:
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
     from mdhr_jax import distributed
     from mdhr_jax.training import checkpoints, protocols, results, run, workdir
+    from mdhr_jax.training.interrupt import SAVED
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
         print(results.format_table(result))
         print(protocols.describe(result))
         print(f"written to {path}")
-    return 0
+    return 0 if outcome is not None else SAVED
 
 
 def _leave(code: int) -> NoReturn:

@@ -5,20 +5,26 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from mdhr_jax.tables.plan import Run
+from mdhr_jax.tables.plan import Run, config_file
+
+LAUNCHER = "launch/slurm.sh"
+"""Runs one training in a Slurm job; beside the configurations in the clone of the project."""
 
 _HEAD = """#!/bin/bash
 # Written by: {command}
 # Start it from the clone of the project, with what it needs of the site: sbatch --partition=... {name}
 #SBATCH --job-name=mdhr-tables
 #SBATCH --array=0-{last}
-#SBATCH --ntasks=1
-#SBATCH --gpus=1
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=1
 #SBATCH --requeue
-#SBATCH --signal=TERM@120
+#SBATCH --signal=USR1@180
+#SBATCH --open-mode=append
 #SBATCH --output=slurm-%A_%a.log
-# A task that is told to stop saves, and goes on where it was when it is started again.
+# A task that is told to stop saves, and {launcher} has it started again to go on from there.
 set -eu
+trap : TERM
 
 case "$SLURM_ARRAY_TASK_ID" in
 """
@@ -54,15 +60,24 @@ def write(path: Path, planned: Sequence[Run], command: Sequence[str]) -> int:
         Number of tasks of the array.
 
     Raises:
+        FileNotFoundError: there is no clone of the project here.
         OSError: the file cannot be written.
     """
     groups = chains(planned)
-    text = _HEAD.format(command=shlex.join(command), name=shlex.quote(str(path)), last=len(groups) - 1)
+    launcher = config_file().parents[1] / LAUNCHER
+    if not launcher.is_file():
+        raise FileNotFoundError(f"{launcher} is not here; run this from the clone of the project")
+    text = _HEAD.format(
+        command=shlex.join(command),
+        name=shlex.quote(str(path)),
+        last=len(groups) - 1,
+        launcher=launcher,
+    )
     for number, group in enumerate(groups):
         text += f"{number})\n"
         for run in group:
             text += f"    {run.condition}\n" if run.condition else ""
-            text += f"    srun {run.command}\n"
+            text += f"    {shlex.join(('bash', str(launcher), *run.arguments))}\n"
         text += "    ;;\n"
     text += '*)\n    echo "error: there is no task $SLURM_ARRAY_TASK_ID" >&2\n    exit 2\n    ;;\nesac\n'
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

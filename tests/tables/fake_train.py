@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+SAVED = 75  # mdhr_jax.training.interrupt.SAVED
+
 
 def main(directory, config, behaviour):
     received = []
@@ -30,12 +32,12 @@ def main(directory, config, behaviour):
             for _ in range(600):
                 if received:
                     saved.mkdir(parents=True)
-                    return 0  # As a training that was told to stop.
+                    return SAVED  # As a training that was told to stop.
                 time.sleep(0.1)
             return 4
         if behaviour == "leave":
             saved.mkdir(parents=True)
-            return 0
+            return SAVED
         if saved.exists():
             saved.rmdir()  # With checkpoints a result would have to be a whole one, with predictions.
         result = {"config_hash": content["hash"], "f1_mean": 50.0}

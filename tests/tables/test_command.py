@@ -152,5 +152,5 @@ def test_slurm_gets_what_is_left(environment, tmp_path):
     assert "27 tasks for 27 runs" in done.stderr
     text = script.read_text()
     assert "#SBATCH --array=0-26\n" in text
-    assert text.count("srun python -m mdhr_jax.main") == 27
+    assert text.count("bash launch/slurm.sh -m mdhr_jax.main") == 27
     subprocess.run(["bash", "-n", str(script)], check=True)
