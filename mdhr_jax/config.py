@@ -128,8 +128,14 @@ def base() -> ConfigDict:
     config.checkpoint = ConfigDict({"every_steps": 0, "keep": 2})
     # Devices along each axis of the mesh; -1 takes the rest.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
-    # Seconds in which all processes of a run must have come.
-    config.distributed = ConfigDict({"timeout": 50})
+    # Of runs of several processes, in seconds.
+    config.distributed = ConfigDict(
+        {
+            "timeout": 50,  # In which all must have come.
+            "silent_timeout": 60,  # After which one that is not heard of is taken to be gone.
+            "step_timeout": 600,  # After which one that has come no further ends the run; 0: never.
+        }
+    )
     config.log = ConfigDict({"every_steps": 10, "tensorboard": True})
     config.debug = ConfigDict({"deterministic": False})
     return config
@@ -202,11 +208,18 @@ def validate(config: ConfigDict) -> None:
         "data.clip_length",
         "data.prefetch",
         "distributed.timeout",
+        "distributed.silent_timeout",
     )
     for key in positive:
         if not flat[key] > 0:
             raise ValueError(f"config.{key} must be positive, found {flat[key]!r}")
-    for key in ("train.weight_decay", "train.region_weight", "checkpoint.every_steps", "data.workers"):
+    for key in (
+        "train.weight_decay",
+        "train.region_weight",
+        "checkpoint.every_steps",
+        "data.workers",
+        "distributed.step_timeout",
+    ):
         if flat[key] < 0:
             raise ValueError(f"config.{key} must not be negative, found {flat[key]!r}")
     if not 0 < config.eval.validation_share < 1:

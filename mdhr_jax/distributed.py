@@ -5,7 +5,7 @@ the environment, in `VARIABLES`. A process that none of these speaks of is alone
 asks no network.
 
 What one process alone could fail at (files, above all) is done with `together` or `by_first`, after which
-either all go on or all end with the same error.
+either all go on or all end with the same error. Where one ends otherwise, `mdhr_jax.lines` ends the others.
 """
 
 import dataclasses
@@ -16,9 +16,10 @@ import json
 import math
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import jax
 from jax._src import cloud_tpu_init, clusters
@@ -27,6 +28,7 @@ from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
 from mdhr_jax import progress, roll_call
+from mdhr_jax.lines import Lines
 
 ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 VARIABLES = (ADDRESS, PROCESSES, PROCESS)
@@ -38,10 +40,13 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
 _POLL_MILLISECONDS = 1000
 _PARTING_SECONDS = 60
+_LATER_SECONDS = 60
+_LOSS_SECONDS = 3.0
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., Any])
 _calls = itertools.count()
+_lines: Lines | None = None
 
 
 class TogetherError(RuntimeError):
@@ -108,18 +113,27 @@ def start(config: ConfigDict, directory: Path) -> None:
     """
     if jax_distributed.global_state.client is not None:
         return
-    seconds = float(config.distributed.timeout)
-    if not seconds > 0:
-        raise ValueError(f"config.distributed.timeout must be positive, found {seconds:g}")
+    seconds, silent_seconds = float(config.distributed.timeout), float(config.distributed.silent_timeout)
+    for name, value in (("timeout", seconds), ("silent_timeout", silent_seconds)):
+        if not value > 0:
+            raise ValueError(f"config.distributed.{name} must be positive, found {value:g}")
     place = find_place(seconds)
     if place is None:
         return
     facts = describe(config, directory)
-    roll_call.meet(
-        roll_call.Member(place.process, place.processes, platform.node(), facts), place.address, seconds
+    own = roll_call.Member(place.process, place.processes, platform.node(), facts)
+    peers = roll_call.meet(own, place.address, seconds)
+    global _lines
+    _lines = Lines(
+        str(own),
+        peers,
+        silent_seconds=silent_seconds,
+        step_seconds=float(config.distributed.step_timeout),
     )
     if place.process != 0:
         progress.be_quiet()
+    # It would take SIGTERM away from whoever else handles it, and knows of no other signal.
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         place.address,
         place.processes,
@@ -128,6 +142,8 @@ def start(config: ConfigDict, directory: Path) -> None:
         cluster_detection_method="deactivate",
         initialization_timeout=math.ceil(seconds),
         shutdown_timeout_seconds=_PARTING_SECONDS,
+        # After the lines, which say who is gone.
+        heartbeat_timeout_seconds=math.ceil(silent_seconds) + _LATER_SECONDS,
     )
     require_same("devices", sorted({device.device_kind for device in jax.local_devices()}))
 
@@ -167,8 +183,7 @@ def is_first() -> bool:
 
 def name_self() -> str:
     """``process 3 on node7`` in a run of several processes; nothing where this one is alone."""
-    alone = jax_distributed.global_state.client is None
-    return "" if alone else f"process {jax_distributed.global_state.process_id} on {platform.node()}"
+    return "" if _lines is None else _lines.own
 
 
 def together(action: Callable[[], _T]) -> _T:
@@ -229,8 +244,10 @@ def compiled(step: _F, *arguments: Any) -> _F:
     if jax_distributed.global_state.client is None:
         return step
     jitted: Any = step
+    take_time()
     program = jitted.lower(*arguments).compile()
     together(lambda: None)
+    come_further("computing for the first time")
     return program
 
 
@@ -252,6 +269,60 @@ def require_same(what: str, value: Any) -> None:
             f"the {what} of the processes of this run differ: {json.dumps(first)} on process 0, "
             f"{', '.join(differing)}; give all the same"
         )
+
+
+def come_further(doing: str) -> None:
+    """Says that this process is not stuck: before a step, a batch or whatever else takes about as long.
+
+    When it does not come further for `config.distributed.step_timeout` seconds, it ends the run. A process
+    that is alone is not watched.
+
+    Args:
+        doing: what is about to be done, for the message.
+    """
+    if _lines is not None:
+        _lines.come_further(doing)
+
+
+def take_time() -> None:
+    """What follows may take as long as it wants, until the next `come_further`."""
+    if _lines is not None:
+        _lines.take_time()
+
+
+def stop_here(wanted: bool) -> bool:
+    """Whether all processes stop at this point of their way.
+
+    All must call it equally often, at the same points. Where one of them has been told to stop, they agree
+    on one of these points that none has passed yet; until then none waits for another.
+
+    Args:
+        wanted: whether this process has been told to stop.
+    """
+    return wanted if _lines is None else _lines.stop_here(wanted)
+
+
+def finish() -> None:
+    """The last thing that a process of a run does, if all went well."""
+    if _lines is not None:
+        _lines.close()
+
+
+def end(message: str, code: int, *, computing: bool = False) -> NoReturn:
+    """Ends all processes of the run at once, each with the same message; does not wait for threads.
+
+    Args:
+        message: what is wrong.
+        code: exit code.
+        computing: whether devices failed; it is then first seen whether another process is gone.
+    """
+    if _lines is not None:
+        if computing:
+            _lines.wait_for_loss(_LOSS_SECONDS)
+        _lines.end(message, code)
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _raise_if_any(outcomes: list[Any], cause: Exception | None) -> None:

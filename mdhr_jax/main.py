@@ -3,9 +3,9 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -19,6 +19,7 @@ _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an er
 FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 128 + signal.SIGINT
+_EXPECTED = (ValueError, OSError, RuntimeError, FloatingPointError)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,38 +35,44 @@ def main(argv: Sequence[str]) -> int:
 
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
     from mdhr_jax import distributed
-    from mdhr_jax.training import checkpoints, protocols, results, run, workdir
+    from mdhr_jax.training import protocols, results, run, workdir
     from mdhr_jax.training.interrupt import SAVED
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
         outcome = run.run(config, directory)
-    except KeyboardInterrupt:
-        code = _complain("interrupted; the same command goes on from what is saved", INTERRUPTED)
-        return _leave(code) if distributed.name_self() else code
-    except (ValueError, OSError, RuntimeError) as error:
-        if _TRACEBACK.value:
-            raise
-        together = isinstance(error, distributed.TogetherError)
-        who = "" if together or not distributed.name_self() else f"{distributed.name_self()}: "
-        code = _complain(f"{who}{error}\n(--traceback shows where in the code)", FAILED)
-        return _leave(code) if isinstance(error, checkpoints.CheckpointError) or who else code
+    except (KeyboardInterrupt, Exception) as error:
+        return _end(error)
     if outcome is not None and distributed.is_first():
         result, path = outcome
         print(results.format_table(result))
         print(protocols.describe(result))
         print(f"written to {path}")
+    distributed.finish()
     return 0 if outcome is not None else SAVED
 
 
-def _leave(code: int) -> NoReturn:
-    """Ends the process without waiting: for threads of a write that failed midway, or for other processes.
+def _end(error: BaseException) -> int:
+    """Says what is wrong and returns the exit code; of several processes, ends all."""
+    import jax
 
-    They would hold it up for minutes.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    from mdhr_jax import distributed
+    from mdhr_jax.training.checkpoints import CheckpointError
+
+    own = distributed.name_self()
+    if isinstance(error, KeyboardInterrupt):
+        message, code = "interrupted; the same command goes on from what is saved", INTERRUPTED
+    else:
+        if _TRACEBACK.value or not isinstance(error, _EXPECTED):
+            if not own:
+                raise error
+            traceback.print_exception(error)
+        who = "" if not own or isinstance(error, distributed.TogetherError) else f"{own}: "
+        message, code = f"{who}{error}\n(--traceback shows where in the code)", FAILED
+    # Otherwise threads of a write that failed midway, or other processes, would hold this one up for minutes.
+    if own or isinstance(error, CheckpointError):
+        distributed.end(message, code, computing=isinstance(error, jax.errors.JaxRuntimeError))
+    return _complain(message, code)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

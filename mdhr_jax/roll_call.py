@@ -49,7 +49,20 @@ class Member:
         return f"process {self.process} on {self.host}"
 
 
-def meet(own: Member, address: str, seconds: float) -> None:
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """Another process of a run, and the connection with it.
+
+    Attributes:
+        name: ``process 3 on node7``.
+        connection: lines of JSON, in both directions.
+    """
+
+    name: str
+    connection: socket.socket
+
+
+def meet(own: Member, address: str, seconds: float) -> dict[int, Peer]:
     """Waits until all processes of the run are there, and compares them with process 0.
 
     Args:
@@ -57,17 +70,21 @@ def meet(own: Member, address: str, seconds: float) -> None:
         address: the coordinator's ``host:port``, where process 0 listens until this returns.
         seconds: in which all must come; five more may pass until all know of it.
 
+    Returns:
+        By number: on process 0 all others, on these process 0.
+
     Raises:
         ValueError: the address is not one or is in use, a process did not come, came twice or runs something
             else. Every process that was reached raises with the same message.
     """
     host, port = split_address(address)
     if own.process == 0:
-        problem = _call(own, port, address, seconds)
+        problem, peers = _call(own, port, address, seconds)
     else:
-        problem = _answer(own, (host, port), address, seconds)
+        problem, peers = _answer(own, (host, port), address, seconds)
     if problem:
         raise ValueError(problem)
+    return peers
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -107,8 +124,8 @@ def compare(members: Sequence[Member]) -> list[str]:
     return lines
 
 
-def _call(own: Member, port: int, address: str, seconds: float) -> str:
-    """Process 0: hears all others, judges and tells them; returns what is wrong, or nothing."""
+def _call(own: Member, port: int, address: str, seconds: float) -> tuple[str, dict[int, Peer]]:
+    """Process 0: hears all others, judges and tells them; returns what is wrong, or nothing, and them."""
     deadline = time.monotonic() + seconds
     present, problems = {0: own}, []
     arrivals: queue.SimpleQueue[tuple[socket.socket, Member]] = queue.SimpleQueue()
@@ -119,8 +136,8 @@ def _call(own: Member, port: int, address: str, seconds: float) -> str:
             return (
                 f"{own} cannot listen at the port of the coordinator's address {address} "
                 f"({error.strerror}); choose another port, or end what uses it"
-            )
-        connections: list[socket.socket] = []
+            ), {}
+        connections: list[tuple[socket.socket, Member]] = []
         while len(present) < own.processes and time.monotonic() < deadline:
             with contextlib.suppress(OSError):  # Nobody in the time of a pause, or gone again.
                 connection = stack.enter_context(server.accept()[0])
@@ -128,7 +145,7 @@ def _call(own: Member, port: int, address: str, seconds: float) -> str:
                 threading.Thread(target=_hear, args=(connection, arrivals), daemon=True).start()
             while not arrivals.empty():
                 connection, member = arrivals.get()
-                connections.append(connection)
+                connections.append((connection, member))
                 known = present.setdefault(member.process, member)
                 if member.processes != own.processes:
                     problems.append(f"{member} is one of {member.processes}, {own} one of {own.processes}")
@@ -139,9 +156,11 @@ def _call(own: Member, port: int, address: str, seconds: float) -> str:
                 # Others may be on their way, to be told too.
                 deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
         problem = _verdict(own, present, problems, f"within {seconds:g} s to {address}")
-        for connection in connections:
-            _send(connection, {"problem": problem})
-    return problem
+        for connection, _ in connections:
+            _send(connection, {"problem": problem, "name": str(own)})
+        # They live on when the listener and what strangers have opened is closed.
+        kept = [] if problem else connections
+        return problem, {member.process: Peer(str(member), connection.dup()) for connection, member in kept}
 
 
 def _verdict(own: Member, present: Mapping[int, Member], problems: list[str], whither: str) -> str:
@@ -171,8 +190,8 @@ def _verdict(own: Member, present: Mapping[int, Member], problems: list[str], wh
     return ""
 
 
-def _answer(own: Member, place: tuple[str, int], address: str, seconds: float) -> str:
-    """Another process: tells process 0 who it is and hears what is wrong, or nothing."""
+def _answer(own: Member, place: tuple[str, int], address: str, seconds: float) -> tuple[str, dict[int, Peer]]:
+    """Another process: tells process 0 who it is; returns what is wrong, or nothing, and process 0."""
     deadline = time.monotonic() + seconds
     found = f"{own} of {own.processes} found"
     connection, reason = _reach(place, deadline)
@@ -180,17 +199,18 @@ def _answer(own: Member, place: tuple[str, int], address: str, seconds: float) -
         return (
             f"{found} nobody at the coordinator's address {address} in {seconds:g} s ({reason}); "
             "see whether process 0 runs on that host, what it says, and whether its port is open"
-        )
+        ), {}
     with connection:
         _send(connection, {"greeting": _GREETING, **dataclasses.asdict(own)})
         connection.settimeout(max(deadline - time.monotonic(), 0) + _GRACE_SECONDS)
         try:
             reply = _receive(connection)
         except TimeoutError:
-            return f"{found} process 0 at {address} still waiting for others after {seconds:g} s"
+            return f"{found} process 0 at {address} still waiting for others after {seconds:g} s", {}
         except (OSError, ValueError) as error:
-            return f"{found} something else than process 0 of this run at {address} ({error})"
-    return str(reply.get("problem", f"{address} did not say whether to go on"))
+            return f"{found} something else than process 0 of this run at {address} ({error})", {}
+        problem = str(reply.get("problem", f"{address} did not say whether to go on"))
+        return problem, {} if problem else {0: Peer(str(reply["name"]), connection.dup())}
 
 
 def _reach(place: tuple[str, int], deadline: float) -> tuple[socket.socket | None, str]:
@@ -238,10 +258,11 @@ def _receive(connection: socket.socket) -> dict[str, Any]:
     """
     received = bytearray()
     while not received.endswith(b"\n"):
-        part = connection.recv(2**16)
-        if not part:
+        ahead = connection.recv(2**16, socket.MSG_PEEK)
+        if not ahead:
             raise ConnectionError("it hung up")
-        received += part
+        # What follows the line is not this one's to read.
+        received += connection.recv(ahead.find(b"\n") + 1 or len(ahead))
         if len(received) > _MOST_BYTES:
             raise ValueError("it says too much")
     content = json.loads(received)

@@ -30,9 +30,14 @@ def meet(address, members, seconds=20.0):
 
     def one(own):
         try:
-            roll_call.meet(own, address, seconds)
+            peers = roll_call.meet(own, address, seconds)
         except ValueError as error:
             return str(error)
+        others = [process for process in range(own.processes) if process != own.process]
+        assert sorted(peers) == ([0] if own.process else others)
+        for number, peer in peers.items():
+            assert peer.name == f"process {number} on node{number}"
+            peer.connection.close()
         return ""
 
     with ThreadPoolExecutor(len(members)) as pool:

@@ -98,6 +98,7 @@ class Evaluator:
         if not self._compiled:  # All batches have one shape.
             self._step = distributed.compiled(self._step, params, batch_stats, placed)
             self._compiled = True
+        distributed.come_further("evaluating")
         return self._step(params, batch_stats, placed)
 
     def _windows(self, records: ClipRecords) -> Int64[np.ndarray, "W 3"]:

@@ -65,7 +65,8 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
                 announce(_memory(start.state))
                 run = _Run(experiment, evaluator, checkpoints, log, stop, start)
                 run.until_stopped()
-        if stop.received or run.step < experiment.total_steps or run.evaluation is None:
+            stopped = distributed.stop_here(stop.received)
+        if stopped or run.step < experiment.total_steps or run.evaluation is None:
             saved_text = f"saved after step {run.step}" if run.step else "before the first step"
             announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
             return None
@@ -226,10 +227,13 @@ class _Run:
         )
         with batches, self.progress:
             while True:
+                stopped = distributed.stop_here(self.stop.received)
                 due = self.experiment.evaluation_due(self.step) and self.evaluation is None
-                if due and not self.stop.received:  # Told to stop, saving comes first.
+                if due and not stopped:  # Told to stop, saving comes first.
                     self._evaluate()
-                last = self.step >= self.experiment.total_steps or self.stop.received
+                    stopped = distributed.stop_here(self.stop.received)
+                distributed.come_further(f"after step {self.step}")
+                last = self.step >= self.experiment.total_steps or stopped
                 if last or self._save_due():
                     self._save()
                 if last:
@@ -238,6 +242,7 @@ class _Run:
                 if self.step % config.log.every_steps == 0:
                     self._write_log()
                 self.progress.update()
+        distributed.take_time()
 
     def _evaluate(self) -> None:
         self._write_log()
