@@ -44,6 +44,7 @@ _WITHOUT_EFFECT = (
     "mesh",
     "distributed",
     "model.remat",
+    "model.remat_stages",
     "data.dir",
     "data.workers",
     "data.prefetch",
@@ -51,6 +52,7 @@ _WITHOUT_EFFECT = (
     "eval.checkpoint",
     "checkpoint",
     "log",
+    "compile_cache",
     "debug",
 )
 
@@ -80,6 +82,7 @@ def base() -> ConfigDict:
             "dense_graph": False,
             "batch_norm_groups": 1,  # Groups of clips normalised apart: n for the reference's n GPUs.
             "remat": False,  # Recompute backbone blocks in the backward pass: less memory, more time.
+            "remat_stages": (1, 2, 3, 4),  # Of these stages; the first ones take most of the memory.
             "drop_path": config_dict.placeholder(float),  # The Swin backbone's own where absent.
             "dtype": "float32",
             "param_dtype": "float32",
@@ -137,7 +140,17 @@ def base() -> ConfigDict:
         }
     )
     config.log = ConfigDict({"every_steps": 10, "tensorboard": True})
-    config.debug = ConfigDict({"deterministic": False})
+    # Where compiled programs are kept, see mdhr_jax/compile_cache.py: "auto" is in the run's directory.
+    config.compile_cache = "auto"
+    # Switches of mdhr_jax/training/debug.py; they make a run slower.
+    config.debug = ConfigDict(
+        {
+            "deterministic": False,  # GPUs add in one order only: reruns are the same to the bit.
+            "nans": False,  # The operation that first gives a NaN is named.
+            "transfer_guard": "allow",  # "disallow": transfers that a step does unasked are errors.
+            "profile": (0, 0),  # First and last step that are recorded in profile/; zeros for none.
+        }
+    )
     return config
 
 
@@ -188,6 +201,7 @@ def validate(config: ConfigDict) -> None:
         "mode": ("train", "eval"),
         "data.last_batch": ("across", "partial"),
         "eval.protocol": ("paper", "honest"),
+        "debug.transfer_guard": ("allow", "log", "disallow"),
     }
     flat = flatten(config)
     for key, allowed in choices.items():
@@ -250,6 +264,12 @@ def validate(config: ConfigDict) -> None:
         raise ValueError(
             "config.data.last_batch='partial' makes batches of two sizes, which gradient accumulation "
             "cannot cut; choose 'across' or train.accumulate=1"
+        )
+    profiled = tuple(config.debug.profile)
+    if len(profiled) != 2 or (profiled != (0, 0) and not 1 <= profiled[0] <= profiled[1]):
+        raise ValueError(
+            f"config.debug.profile is {profiled}, expected the first and the last step to record, such as "
+            '"(10, 12)", or "(0, 0)" for none'
         )
     if not 0 <= config.data.jitter < 1:
         raise ValueError(f"config.data.jitter must be in [0, 1), found {config.data.jitter}")

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int64
 
-from mdhr_jax import distributed, parallel
+from mdhr_jax import compile_cache, distributed, parallel
 from mdhr_jax.data.clips import evaluation_windows
 from mdhr_jax.data.loader import Batch, eval_batches
 from mdhr_jax.data.records import ClipRecords
@@ -293,6 +293,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
         workdir.check(directory, experiment.config)
     path = Path(named) if named else directory
     params, batch_stats, meta = load(experiment, path)
+    compile_cache.use(experiment.config.compile_cache, directory)
     chosen = Chosen(
         params,
         batch_stats,

@@ -33,6 +33,7 @@ _WITHOUT_MEANING = (
     "dense_graph",
     "batch_norm_groups",
     "remat",
+    "remat_stages",
     "drop_path",
 )
 _VERSIONED = ("jax", "flax", "optax", "numpy")

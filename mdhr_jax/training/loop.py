@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Bool, PyTree
 from ml_collections import ConfigDict
 
-from mdhr_jax import distributed, hardware, parallel
+from mdhr_jax import compile_cache, distributed, hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
 from mdhr_jax.progress import Progress, announce
-from mdhr_jax.training import evaluate, meter, predictions, results, weights, workdir
+from mdhr_jax.training import debug, evaluate, meter, predictions, results, weights, workdir
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.clock import Clock
 from mdhr_jax.training.evaluate import Evaluator
@@ -49,6 +49,7 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
     config = experiment.config
     with contextlib.ExitStack() as stack:
         workdir.take(directory, config, stack)
+        compile_cache.use(config.compile_cache, directory)
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
         with StopRequest() as stop:
@@ -63,7 +64,8 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
             ) as log:
                 announce(_summary(experiment, directory))
                 announce(_memory(start.state))
-                run = _Run(experiment, evaluator, checkpoints, log, stop, start)
+                profile = debug.Profile(config, directory)
+                run = _Run(experiment, evaluator, checkpoints, log, stop, start, profile)
                 run.until_stopped()
             stopped = distributed.stop_here(stop.received)
         if stopped or run.step < experiment.total_steps or run.evaluation is None:
@@ -196,8 +198,10 @@ class _Run:
         log: RunLog,
         stop: StopRequest,
         start: _Start,
+        profile: debug.Profile,
     ):
         self.experiment, self.checkpoints, self.log, self.stop = experiment, checkpoints, log, stop
+        self.profile = profile
         self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
         self.saved_step = start.step or None
         self.saved_evaluated = start.evaluation is not None
@@ -238,10 +242,15 @@ class _Run:
                     self._save()
                 if last:
                     break
-                self._take_step(next(batches))
+                batch = next(batches)
+                self.profile.before(self.step + 1)
+                with debug.guarding_transfers(config), debug.checking_nans(config):
+                    self._take_step(batch)
+                self.profile.after(self.step, self.state)
                 if self.step % config.log.every_steps == 0:
                     self._write_log()
                 self.progress.update()
+        self.profile.close()
         distributed.take_time()
 
     def _evaluate(self) -> None:
@@ -340,7 +349,14 @@ def _make_train_step(experiment: Experiment) -> TrainStep:
         ema=config.train.ema,
     )
     states = experiment.states
-    return jit_train_step(experiment.model, states.optimizer, options, experiment.mesh, states.shardings)
+    return jit_train_step(
+        experiment.model,
+        states.optimizer,
+        options,
+        experiment.mesh,
+        states.shardings,
+        donate=not config.debug.nans,  # To look for a NaN, a step is computed again from what it was given.
+    )
 
 
 def _peak_flops(config: ConfigDict) -> float | None:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from mdhr_jax import config as config_lib
 from mdhr_jax import distributed
 from mdhr_jax.data import own_sets
-from mdhr_jax.training import weights, workdir
+from mdhr_jax.training import debug, weights, workdir
 from mdhr_jax.training.evaluate import evaluate_checkpoint
 from mdhr_jax.training.experiment import Experiment, open_experiment
 from mdhr_jax.training.labelled import check_labels
@@ -50,6 +50,7 @@ def _check(config: ConfigDict) -> None:
 
 def _check_start(experiment: Experiment, directory: Path) -> None:
     check_labels(experiment)
+    debug.check(experiment.config, experiment.total_steps)
     if not workdir.holds_run(directory):  # A run that goes on has its weights.
         weights.check_config(experiment.config)
 
