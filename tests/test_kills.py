@@ -23,7 +23,6 @@ from mdhr_jax.data.loader import train_batches
 from mdhr_jax.data.records import open_dataset
 from mdhr_jax.training import checkpoints
 from mdhr_jax.training.interrupt import SAVED
-from tests import quick
 from tests.logged_main import describe
 from tests.processes import REPOSITORY, as_one_run
 
@@ -45,16 +44,20 @@ class Run:
         self.workdir.mkdir(parents=True)
         self.environment = {name: v for name, v in environment.items() if name != "JAX_COMPILATION_CACHE_DIR"}
         options = [
+            "--config=tests/plain_config.py",
+            f"--workdir={self.workdir}",
+            f"--config.data.dir={data}",
             f"--config.train.epochs={EPOCHS}",
             f"--config.data.clips_per_video={CLIPS_PER_VIDEO}",
             f"--config.train.batch_size={BATCH}",
             f"--config.eval.every_epochs={EPOCHS}",
+            "--config.checkpoint.every_steps=1",
+            "--config.log.every_steps=2",
             "--config.log.tensorboard=False",
             "--config.distributed.timeout=300",
             *overrides,
         ]
-        main = quick.command(self.workdir, data, *options)[3:]
-        self.command = [sys.executable, "-m", "tests.logged_main", str(folder), *main]
+        self.command = [sys.executable, "-m", "tests.logged_main", str(folder), *options]
         self.said: list[Path] = []
 
     def start(self):

@@ -109,6 +109,23 @@ def test_memory_of_a_device_is_that_of_its_shards():
     assert parallel.bytes_per_device({}) == 0
 
 
+@pytest.mark.parametrize("fsdp", [1, 2, 4, 8])
+def test_memory_of_a_device_falls_in_proportion(fsdp):
+    model = FunctionalModel.create(MDHRConfig(facs.BP4D, backbone="tiny", width=64))
+    states = StateFactory(model, make_optimizer(1e-3, 10), parallel.make_mesh(-1, fsdp), ema=False)
+
+    def zeros(spec):
+        part = np.zeros(spec.sharding.shard_shape(spec.shape), spec.dtype)
+        return jax.make_array_from_callback(spec.shape, spec.sharding, lambda _: part)
+
+    abstract = states.abstract
+    kept = jax.tree.map(zeros, (abstract.params, abstract.opt_state))
+    whole = sum(leaf.nbytes for leaf in jax.tree.leaves(kept))
+    held = parallel.bytes_per_device(kept)
+    assert whole / fsdp <= held <= 1.15 * whole / fsdp
+    assert (held == whole) == (fsdp == 1)
+
+
 def test_placing_keeps_sharding_and_type():
     mesh = parallel.make_mesh(2, 4)
     like = jax.ShapeDtypeStruct((64, 128), jnp.bfloat16)

@@ -1,7 +1,6 @@
 """What `--config.debug` switches on: checks and records that cost time, for looking into a run."""
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -15,19 +14,13 @@ FOLDER = "profile"
 """Within a run's directory."""
 
 
-@contextlib.contextmanager
-def checking_nans(config: ConfigDict) -> Iterator[None]:
+def checking_nans(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
     """With ``debug.nans`` the operation that first gives a NaN raises FloatingPointError with its name.
 
     Each step is then looked at before the next, and one that gave a NaN is computed again operation by
     operation; so that its arguments must not be donated.
     """
-    before = jax.config.read("jax_debug_nans")
-    jax.config.update("jax_debug_nans", before or config.debug.nans)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_debug_nans", before)
+    return jax.debug_nans(True) if config.debug.nans else contextlib.nullcontext()
 
 
 def guarding_transfers(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
