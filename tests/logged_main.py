@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import jax
 from absl import app
 
 from mdhr_jax import main
@@ -36,8 +37,10 @@ class Logged:
 
     def __next__(self):
         batch = next(self.batches)
+        entry = describe(batch)
+        entry["first_row"] = jax.process_index() * len(entry["clips"])
         with self.path.open("a") as file:
-            file.write(json.dumps(describe(batch)) + "\n")
+            file.write(json.dumps(entry) + "\n")
         return batch
 
 

@@ -21,7 +21,7 @@ from mdhr_jax import facs
 from mdhr_jax.data.clips import ClipStream
 from mdhr_jax.data.loader import train_batches
 from mdhr_jax.data.records import open_dataset
-from mdhr_jax.training import checkpoints
+from mdhr_jax.training import checkpoints, logs
 from mdhr_jax.training.interrupt import SAVED
 from tests.logged_main import describe
 from tests.processes import REPOSITORY, as_one_run
@@ -42,9 +42,13 @@ class Run:
     def __init__(self, folder, data, environment, *overrides):
         self.folder, self.workdir = folder, folder / "run"
         self.workdir.mkdir(parents=True)
-        self.environment = {name: v for name, v in environment.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+        # Rounding is then too small to be taken for something else.
+        self.environment = {**environment, "JAX_ENABLE_X64": "1"}
+        del self.environment["JAX_COMPILATION_CACHE_DIR"]
         options = [
             "--config=tests/plain_config.py",
+            "--config.model.dtype=float64",
+            "--config.model.param_dtype=float64",
             f"--workdir={self.workdir}",
             f"--config.data.dir={data}",
             f"--config.train.epochs={EPOCHS}",
@@ -52,18 +56,21 @@ class Run:
             f"--config.train.batch_size={BATCH}",
             f"--config.eval.every_epochs={EPOCHS}",
             "--config.checkpoint.every_steps=1",
-            "--config.log.every_steps=2",
+            "--config.log.every_steps=1",
             "--config.log.tensorboard=False",
             "--config.distributed.timeout=300",
             *overrides,
         ]
         self.command = [sys.executable, "-m", "tests.logged_main", str(folder), *options]
+        self.starts = 0
         self.said: list[Path] = []
 
-    def start(self):
-        number = len(self.said) // PROCESSES
-        started = []
-        for process, environment in enumerate(as_one_run(self.environment, PROCESSES)):
+    def start(self, processes=PROCESSES, devices=1):
+        started, number = [], self.starts
+        self.starts += 1
+        self.said = []
+        for process, environment in enumerate(as_one_run(self.environment, processes)):
+            environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
             self.said.append(self.folder / f"said-{number}-{process}.txt")
             with self.said[-1].open("w") as file:
                 output = {"stdout": file, "stderr": subprocess.STDOUT}
@@ -71,7 +78,7 @@ class Run:
         return started
 
     def last_words(self):
-        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in self.said[-PROCESSES:])
+        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in self.said)
 
     def wait(self, started, seconds=300):
         """Exit codes; a process that does not end is a failure."""
@@ -89,6 +96,10 @@ class Run:
             int(path.name) for path in (self.workdir / "checkpoints").glob("*") if path.name.isdigit()
         )
 
+    def met(self):
+        """Whether the processes of the last start know of each other's devices."""
+        return all("Gloo" in path.read_text() for path in self.said)
+
     def writing(self):
         return any((self.workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
 
@@ -97,17 +108,17 @@ class Run:
         return checkpoints.load_weights(self.workdir / "checkpoints" / str(STEPS), names=names)[0]
 
     def clips(self):
-        """By position, what each process took there; it must have been the same each time."""
-        taken = collections.defaultdict(dict)
-        for process in range(PROCESSES):
-            for line in (self.folder / f"clips-{process}.jsonl").read_text().splitlines():
+        """By position behind a batch and row of it, which clips were taken there, however often."""
+        taken = collections.defaultdict(set)
+        for path in self.folder.glob("clips-*.jsonl"):
+            for line in path.read_text().splitlines():
                 entry = json.loads(line)
-                before = taken[entry["position"]].setdefault(process, entry["clips"])
-                assert before == entry["clips"], f"process {process} took others at {entry['position']}"
-        return {
-            position: [clip for process in range(PROCESSES) for clip in of[process]]
-            for position, of in sorted(taken.items())
-        }
+                for row, clip in enumerate(entry["clips"], start=entry["first_row"]):
+                    taken[entry["position"], row].add(clip)
+        return dict(taken)
+
+    def losses(self):
+        return {line["step"]: line["loss"] for line in logs.read_log(self.workdir, "train")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +155,10 @@ class Kill:
         alive = [who for who in self.who if started[who].poll() is None]
         for who in alive:
             started[who].send_signal(self.number)
+        if not run.met():
+            # The others would wait for it as long as for one that is late; their launcher does not.
+            for process in started:
+                process.terminate()
         return bool(alive)
 
 
@@ -169,9 +184,9 @@ def check_codes(kill, codes, run):
     if kill.number == signal.SIGTERM and set(codes) == {SAVED}:
         return "saved by all"
     for process, code in enumerate(codes):
-        if process in kill.who:
+        if process in kill.who or not run.met():
             # A victim of TERM that had not begun to listen, or whose end others have brought about before.
-            assert code in (-kill.number, 1), words
+            assert code in (-kill.number, -signal.SIGTERM, 1), words
         else:
             assert code == 1, words
     return "ended"
@@ -189,7 +204,7 @@ def test_processes_killed_at_any_moment_end_as_if_nothing_had_happened(
         codes = run.wait(started)
         assert struck, f"over before kill {number} of {KILLS}: {codes}\n{run.last_words()}"
         told[f"{kill.moment}, {kill.number.name}: {check_codes(kill, codes, run)}"] += 1
-        said = run.said[-PROCESSES].read_text()
+        said = run.said[0].read_text()
         if f"of {STEPS}" in said and before:
             assert f"continuing after step {before[-1]} of {STEPS}" in said
         # Whatever is offered can be read.
@@ -217,9 +232,36 @@ def clips_of_one_process(data):
     for epoch in range(EPOCHS):
         clips = [stream[epoch * stream.clips_per_epoch + i] for i in range(stream.clips_per_epoch)]
         assert collections.Counter(clip.video for clip in clips) == dict.fromkeys(range(4), CLIPS_PER_VIDEO)
-    taken = {}
+    taken = collections.defaultdict(set)
     with train_batches(records, stream, batch_size=BATCH, image_size=64, workers=1) as batches:
         for _ in range(STEPS):
             entry = describe(next(batches))
-            taken[entry["position"]] = entry["clips"]
-    return taken
+            for row, clip in enumerate(entry["clips"]):
+                taken[entry["position"], row].add(clip)
+    assert all(len(clips) == 1 for clips in taken.values())
+    return dict(taken)
+
+
+def test_told_to_stop_all_save_the_same_step_and_other_layouts_go_on(
+    uninterrupted, synthetic_data, environment, tmp_path
+):
+    """A signal at one of two processes; then one with four devices, told to stop too; then two again."""
+    compiled = next(uninterrupted.folder.glob("compiled"))
+    run = Run(tmp_path, synthetic_data, environment, f"--config.compile_cache={compiled}")
+    layouts = [(2, 1, 1, signal.SIGUSR1), (1, 4, 0, signal.SIGTERM)]
+    for processes, devices, who, number in layouts:
+        before = run.steps()
+        started = run.start(processes, devices)
+        while run.steps() == before:
+            assert all(process.poll() is None for process in started), run.last_words()
+            time.sleep(0.01)
+        started[who].send_signal(number)
+        assert run.wait(started) == [SAVED] * processes, run.last_words()
+        said = run.said[0].read_text()
+        assert f"told to stop: saved after step {run.steps()[-1]} of {STEPS}" in said
+        assert not before or f"continuing after step {before[-1]} of {STEPS}" in said
+    assert run.wait(run.start()) == [0] * PROCESSES, run.last_words()
+    expected, found = uninterrupted.losses(), run.losses()
+    assert list(found) == list(expected) == list(range(1, STEPS + 1))
+    np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=0, atol=1e-9)
+    assert run.clips() == uninterrupted.clips()
