@@ -108,6 +108,7 @@ def main(out: Path, name: str, *others: str) -> None:
     if distributed.is_first():
         found = {"processes": jax.process_count(), "devices": jax.device_count(), "losses": losses}
         (out / f"{name}.json").write_text(json.dumps(found))
+    distributed.finish()
 
 
 if __name__ == "__main__":

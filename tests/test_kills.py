@@ -169,7 +169,8 @@ class Kill:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, synthetic_data, environment):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    run = Run(folder, synthetic_data, environment, f"--config.compile_cache={folder / 'compiled'}")
+    options = [f"--config.compile_cache={folder / 'compiled'}", "--config.checkpoint.every_steps=0"]
+    run = Run(folder, synthetic_data, environment, *options)
     assert run.wait(run.start()) == [0] * PROCESSES, run.last_words()
     return run
 
