@@ -289,7 +289,8 @@ def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
     assert (run / "result.json").is_file()
     assert (run / "predictions.npz").is_file()
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["kind"], line["step"]) for line in lines] == [("train", 2), ("eval", 2)]
+    # A line a checkpoint, of which there is one a step.
+    assert [(line["kind"], line["step"]) for line in lines] == [("train", 1), ("train", 2), ("eval", 2)]
     assert sorted(path.name for path in (run / "checkpoints").glob("[0-9]*")) == ["1", "2"]
     # What they saved between them one process goes on from, as if it had been its own.
     (run / "result.json").unlink()
