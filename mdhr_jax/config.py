@@ -42,7 +42,9 @@ _ARGUMENTS = {
 _WITHOUT_EFFECT = (
     "mode",
     "mesh",
+    "distributed",
     "model.remat",
+    "model.remat_stages",
     "data.dir",
     "data.workers",
     "data.prefetch",
@@ -50,6 +52,7 @@ _WITHOUT_EFFECT = (
     "eval.checkpoint",
     "checkpoint",
     "log",
+    "compile_cache",
     "debug",
 )
 
@@ -79,6 +82,7 @@ def base() -> ConfigDict:
             "dense_graph": False,
             "batch_norm_groups": 1,  # Groups of clips normalised apart: n for the reference's n GPUs.
             "remat": False,  # Recompute backbone blocks in the backward pass: less memory, more time.
+            "remat_stages": (1, 2, 3, 4),  # Of these stages; the first ones take most of the memory.
             "drop_path": config_dict.placeholder(float),  # The Swin backbone's own where absent.
             "dtype": "float32",
             "param_dtype": "float32",
@@ -127,8 +131,26 @@ def base() -> ConfigDict:
     config.checkpoint = ConfigDict({"every_steps": 0, "keep": 2})
     # Devices along each axis of the mesh; -1 takes the rest.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1})
+    # Of runs of several processes, in seconds.
+    config.distributed = ConfigDict(
+        {
+            "timeout": 50,  # In which all must have come.
+            "silent_timeout": 60,  # After which one that is not heard of is taken to be gone.
+            "step_timeout": 600,  # After which one that has come no further ends the run; 0: never.
+        }
+    )
     config.log = ConfigDict({"every_steps": 10, "tensorboard": True})
-    config.debug = ConfigDict({"deterministic": False})
+    # Where compiled programs are kept, see mdhr_jax/compile_cache.py: "auto" is in the run's directory.
+    config.compile_cache = "auto"
+    # Switches of mdhr_jax/training/debug.py; they make a run slower.
+    config.debug = ConfigDict(
+        {
+            "deterministic": False,  # GPUs add in one order only: reruns are the same to the bit.
+            "nans": False,  # The operation that first gives a NaN is named.
+            "transfer_guard": "allow",  # "disallow": transfers that a step does unasked are errors.
+            "profile": (0, 0),  # First and last step that are recorded in profile/; zeros for none.
+        }
+    )
     return config
 
 
@@ -179,6 +201,7 @@ def validate(config: ConfigDict) -> None:
         "mode": ("train", "eval"),
         "data.last_batch": ("across", "partial"),
         "eval.protocol": ("paper", "honest"),
+        "debug.transfer_guard": ("allow", "log", "disallow"),
     }
     flat = flatten(config)
     for key, allowed in choices.items():
@@ -198,11 +221,19 @@ def validate(config: ConfigDict) -> None:
         "log.every_steps",
         "data.clip_length",
         "data.prefetch",
+        "distributed.timeout",
+        "distributed.silent_timeout",
     )
     for key in positive:
         if not flat[key] > 0:
             raise ValueError(f"config.{key} must be positive, found {flat[key]!r}")
-    for key in ("train.weight_decay", "train.region_weight", "checkpoint.every_steps", "data.workers"):
+    for key in (
+        "train.weight_decay",
+        "train.region_weight",
+        "checkpoint.every_steps",
+        "data.workers",
+        "distributed.step_timeout",
+    ):
         if flat[key] < 0:
             raise ValueError(f"config.{key} must not be negative, found {flat[key]!r}")
     if not 0 < config.eval.validation_share < 1:
@@ -233,6 +264,12 @@ def validate(config: ConfigDict) -> None:
         raise ValueError(
             "config.data.last_batch='partial' makes batches of two sizes, which gradient accumulation "
             "cannot cut; choose 'across' or train.accumulate=1"
+        )
+    profiled = tuple(config.debug.profile)
+    if len(profiled) != 2 or (profiled != (0, 0) and not 1 <= profiled[0] <= profiled[1]):
+        raise ValueError(
+            f"config.debug.profile is {profiled}, expected the first and the last step to record, such as "
+            '"(10, 12)", or "(0, 0)" for none'
         )
     if not 0 <= config.data.jitter < 1:
         raise ValueError(f"config.data.jitter must be in [0, 1), found {config.data.jitter}")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run; runs/<dataset>-fold<n> by default.")
 _TRACEBACK = flags.DEFINE_bool("traceback", False, "Show where in the code an error arose.")
 
+_EXPECTED = (ValueError, OSError, RuntimeError, FloatingPointError)
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs what the flags say and returns the exit code."""
@@ -29,29 +32,45 @@ def main(argv: Sequence[str]) -> int:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
-    from mdhr_jax.training import checkpoints, protocols, results, run, workdir
+    from mdhr_jax import distributed
+    from mdhr_jax.training import protocols, results, run, workdir
+    from mdhr_jax.training.interrupt import SAVED
 
     directory = Path(_WORKDIR.value) if _WORKDIR.value else workdir.default_workdir(config)
     try:
         outcome = run.run(config, directory)
-    except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on from what is saved", commands.INTERRUPTED)
-    except (ValueError, OSError, RuntimeError) as error:
-        if _TRACEBACK.value:
-            raise
-        code = _complain(f"{error}\n(--traceback shows where in the code)", commands.FAILED)
-        if isinstance(error, checkpoints.CheckpointError):
-            # Threads of a write that failed midway would hold up the end of the process for minutes.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        return code
-    if outcome is not None:
+    except (KeyboardInterrupt, Exception) as error:
+        return _end(error)
+    if outcome is not None and distributed.is_first():
         result, path = outcome
         print(results.format_table(result))
         print(protocols.describe(result))
         print(f"written to {path}")
-    return commands.DONE
+    distributed.finish()
+    return commands.DONE if outcome is not None else SAVED
+
+
+def _end(error: BaseException) -> int:
+    """Says what is wrong and returns the exit code; of several processes, ends all."""
+    import jax
+
+    from mdhr_jax import distributed
+    from mdhr_jax.training.checkpoints import CheckpointError
+
+    own = distributed.name_self()
+    if isinstance(error, KeyboardInterrupt):
+        message, code = "interrupted; the same command goes on from what is saved", commands.INTERRUPTED
+    else:
+        if _TRACEBACK.value or not isinstance(error, _EXPECTED):
+            if not own:
+                raise error
+            traceback.print_exception(error)
+        who = "" if not own or isinstance(error, distributed.TogetherError) else f"{own}: "
+        message, code = f"{who}{error}\n(--traceback shows where in the code)", commands.FAILED
+    # Otherwise threads of a write that failed midway, or other processes, would hold this one up for minutes.
+    if own or isinstance(error, CheckpointError):
+        distributed.end(message, code, computing=isinstance(error, jax.errors.JaxRuntimeError))
+    return _complain(message, code)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

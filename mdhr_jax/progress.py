@@ -5,10 +5,19 @@ import time
 from types import TracebackType
 from typing import Any
 
+_quiet = False
+
+
+def be_quiet() -> None:
+    """From now on this process announces nothing and shows no progress: another one speaks for its run."""
+    global _quiet
+    _quiet = True
+
 
 def announce(text: str) -> None:
     """Prints a line to standard error, where progress is shown too."""
-    print(text, file=sys.stderr, flush=True)
+    if not _quiet:
+        print(text, file=sys.stderr, flush=True)
 
 
 def counted(number: int, what: str) -> str:
@@ -115,6 +124,8 @@ class Progress:
 
     def _show(self) -> None:
         self._last_shown = time.monotonic()
+        if _quiet:
+            return
         rate = self.rate
         left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
         share = self.done / self.total if self.total else 1.0

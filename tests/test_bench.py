@@ -70,3 +70,19 @@ def test_it_runs_from_the_clone_only(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     assert bench.main(["memory"]) == 2
     assert "run this from the clone" in capsys.readouterr().err
+
+
+def test_the_input_is_counted_in_frames(synthetic_data, capsys):
+    ((threads, rate, of_core),) = bench.input_rates(
+        synthetic_data, "synthetic_bp4d", 1, [1], frames=256, image_size=64
+    )
+    assert threads == 1
+    assert rate > 0
+    assert of_core > 0
+    assert capsys.readouterr().out.split()[-3:] == ["1", f"{rate:.0f}", f"{of_core:.0f}"]
+
+
+def test_data_that_are_not_there_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(REPOSITORY)
+    assert bench.main(["input", "--data", str(tmp_path)]) == 2
+    assert f"looked for {tmp_path}" in capsys.readouterr().err

@@ -114,8 +114,8 @@ def check_reference(config: MDHRConfig) -> None:
     Raises:
         ValueError: naming the fields.
     """
-    free = {"au_set", "backbone", "neighbors", "dense_graph", "batch_norm_groups", "remat", "drop_path"}
-    free |= {"dtype", "param_dtype"}
+    free = {"au_set", "backbone", "neighbors", "dense_graph", "batch_norm_groups", "drop_path"}
+    free |= {"remat", "remat_stages", "dtype", "param_dtype"}
     reference = MDHRConfig(config.au_set)
     differing = [
         f"{field.name}={getattr(config, field.name)!r} (there: {getattr(reference, field.name)!r})"

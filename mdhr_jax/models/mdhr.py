@@ -54,6 +54,7 @@ class MDHRConfig:
             The reference on n GPUs is n groups.
         remat: keeps only the output of each backbone block for the backward pass and computes its inside
             again: much less memory, about a third more time. Results are the same.
+        remat_stages: stages of the backbone, 1 to 4, of which `remat` is true; the first ones hold most.
         drop_path: largest stochastic-depth rate of a Swin backbone; its own default where None.
         dtype: format of the arithmetic: ``float32``, ``bfloat16`` or ``float64``.
         param_dtype: format of parameters and statistics: ``float32`` or ``float64``.
@@ -78,6 +79,7 @@ class MDHRConfig:
     dense_graph: bool = False
     batch_norm_groups: int = 1
     remat: bool = False
+    remat_stages: tuple[int, ...] = (1, 2, 3, 4)
     drop_path: float | None = None
     dtype: str = "float32"
     param_dtype: str = "float32"
@@ -85,6 +87,7 @@ class MDHRConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "backbone", self.backbone.lower())
         object.__setattr__(self, "mfd_scales", tuple(self.mfd_scales))
+        object.__setattr__(self, "remat_stages", tuple(self.remat_stages))
         _check_choice("backbone", self.backbone, tuple(BACKBONES))
         _check_choice("variant", self.variant, get_args(Variant))
         _check_choice("fusion", self.fusion, get_args(Fusion))
@@ -101,6 +104,10 @@ class MDHRConfig:
         if len(set(self.mfd_scales)) != len(self.mfd_scales) or not set(self.mfd_scales) <= valid:
             raise ValueError(
                 f"model.mfd_scales must be distinct scales out of {sorted(valid)}, found {self.mfd_scales}"
+            )
+        if not set(self.remat_stages) <= valid:
+            raise ValueError(
+                f"model.remat_stages must be stages out of {sorted(valid)}, found {self.remat_stages}"
             )
         if list(self.mfd_scales) != sorted(self.mfd_scales):
             raise ValueError(f"model.mfd_scales must be in ascending order, found {self.mfd_scales}")
@@ -310,10 +317,10 @@ class MDHR(nnx.Module):
 
 
 def _make_backbone(config: MDHRConfig, precision: Precision, rngs: nnx.Rngs) -> ResNet | Swin:
-    size = BACKBONES[config.backbone]
+    size, remat = BACKBONES[config.backbone], config.remat_stages if config.remat else ()
     if isinstance(size, ResNetConfig):
-        return ResNet(size, remat=config.remat, precision=precision, rngs=rngs)
+        return ResNet(size, remat=remat, precision=precision, rngs=rngs)
     if config.drop_path is not None:
         size = dataclasses.replace(size, drop_path=config.drop_path)
     last_scale = "input" if config.variant == "reference" else "output"
-    return Swin(size, last_scale=last_scale, remat=config.remat, precision=precision, rngs=rngs)
+    return Swin(size, last_scale=last_scale, remat=remat, precision=precision, rngs=rngs)

@@ -114,12 +114,15 @@ class ResNet(nnx.Module):
 
     Args:
         config: size.
-        remat: computes the inside of each block again in the backward pass instead of keeping it.
+        remat: stages, from 1, whose blocks compute their inside again in the backward pass instead of
+            keeping it.
     """
 
     size_multiple = 32
 
-    def __init__(self, config: ResNetConfig, *, remat: bool = False, precision: Precision, rngs: nnx.Rngs):
+    def __init__(
+        self, config: ResNetConfig, *, remat: tuple[int, ...] = (), precision: Precision, rngs: nnx.Rngs
+    ):
         self.remat = remat
         self.scale_width = config.scale_width
         kernel, stride, padding = (4, 4, 0) if config.patch_stem else (7, 2, 3)
@@ -153,9 +156,9 @@ class ResNet(nnx.Module):
         if self.pooled_stem:
             x = _max_pool(x)
         scales = []
-        for stage in self.stages:
-            for block in stage:
-                x = nnx.remat(ResidualBlock.__call__)(block, x) if self.remat else block(x)
+        for stage, blocks in enumerate(self.stages, start=1):
+            for block in blocks:
+                x = nnx.remat(ResidualBlock.__call__)(block, x) if stage in self.remat else block(x)
             scales.append(x)
         return BackboneFeatures(tuple(scales), x)
 

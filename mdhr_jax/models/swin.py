@@ -187,7 +187,8 @@ class Swin(nnx.Module):
         config: size.
         last_scale: the fourth scale is the ``input`` of the last stage (the reference code, which
             takes the inputs of all four stages) or the ``output`` layer (the paper).
-        remat: computes the inside of each block again in the backward pass instead of keeping it.
+        remat: stages, from 1, whose blocks compute their inside again in the backward pass instead of
+            keeping it.
     """
 
     size_multiple = 32 * WINDOW
@@ -197,7 +198,7 @@ class Swin(nnx.Module):
         config: SwinConfig,
         *,
         last_scale: Literal["input", "output"],
-        remat: bool = False,
+        remat: tuple[int, ...] = (),
         precision: Precision,
         rngs: nnx.Rngs,
     ):
@@ -244,7 +245,7 @@ class Swin(nnx.Module):
             scales.append(x)
             for block in blocks:
                 key = None if rng is None else jax.random.fold_in(rng, block_index)
-                x = nnx.remat(SwinBlock.__call__)(block, x, key) if self.remat else block(x, key)
+                x = nnx.remat(SwinBlock.__call__)(block, x, key) if stage + 1 in self.remat else block(x, key)
                 block_index += 1
             if stage < len(self.mergings):
                 x = self.mergings[stage](x)

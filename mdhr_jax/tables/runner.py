@@ -19,7 +19,7 @@ from mdhr_jax.progress import Progress, announce
 from mdhr_jax.tables import state
 from mdhr_jax.tables.plan import Run
 from mdhr_jax.training import workdir
-from mdhr_jax.training.interrupt import Listener
+from mdhr_jax.training.interrupt import SAVED, Listener
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TAIL_LINES = 15
@@ -141,7 +141,7 @@ def _report(run: Run, code: int, after: state.State, child: "_Child", outcome: O
         announce(f"\nnot finished: {run.label}: {run.directory} is in use by {after.detail}")
         return
     reason = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-    if code == 0:
+    if code == SAVED:
         announce(
             f"\nstopped by somebody else: {run.label}: no result in {run.directory}; the same command goes on"
         )

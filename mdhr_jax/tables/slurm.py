@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mdhr_jax.progress import format_duration
-from mdhr_jax.tables.plan import Run
+from mdhr_jax.tables.plan import Run, config_file
+
+LAUNCHER = "launch/slurm.sh"
+"""Runs one training in a Slurm job; beside the configurations in the clone of the project."""
 
 _HEAD = """#!/bin/bash
 # Written by: {command}
@@ -16,17 +19,20 @@ _HEAD = """#!/bin/bash
 # {hint}
 #SBATCH --job-name=mdhr-tables
 #SBATCH --array=0-{last}%{at_once}
-#SBATCH --ntasks=1
-#SBATCH --gpus=1
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task={cpus}
 #SBATCH --mem={memory}
 #SBATCH --time={time}
 #SBATCH --requeue
-#SBATCH --signal=TERM@120
+#SBATCH --signal=USR1@180
+#SBATCH --open-mode=append
 #SBATCH --output=slurm-%A_%a.log
-# A task that is told to stop, or runs out of time, saves. Started again (sbatch, the same file) it goes on
-# where it was; what is finished ends at once, and a run that another task holds is left to it, with an error.
+# A task that is told to stop, or runs out of time, saves, and {launcher} has it started again to go on
+# from there. What is finished ends at once; a run that another task holds is left to it, with an error.
 set -eu
+trap : TERM
 
 case "$SLURM_ARRAY_TASK_ID" in
 """
@@ -129,22 +135,27 @@ def write(
         Number of tasks of the array.
 
     Raises:
+        FileNotFoundError: there is no clone of the project here.
         OSError: the file cannot be written.
     """
     groups = chains(planned)
+    launcher = config_file().parents[1] / LAUNCHER
+    if not launcher.is_file():
+        raise FileNotFoundError(f"{launcher} is not here; run this from the clone of the project")
     needs = needs or Needs()
     text = _HEAD.format(
         command=shlex.join(command),
         name=shlex.quote(str(path)),
         hint=hint or hours(()),
         last=len(groups) - 1,
+        launcher=launcher,
         **dataclasses.asdict(needs),
     )
     for number, group in enumerate(groups):
         text += f"{number})\n"
         for run in group:
             text += f"    {run.condition}\n" if run.condition else ""
-            text += f"    srun {run.command}\n"
+            text += f"    {shlex.join(('bash', str(launcher), *run.arguments))}\n"
         text += "    ;;\n"
     text += '*)\n    echo "error: there is no task $SLURM_ARRAY_TASK_ID" >&2\n    exit 2\n    ;;\nesac\n'
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

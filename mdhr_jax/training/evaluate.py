@@ -9,9 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Array, Bool, Float, Float32, Int64
 
-from mdhr_jax import parallel
+from mdhr_jax import compile_cache, distributed, parallel
 from mdhr_jax.data.clips import evaluation_windows
 from mdhr_jax.data.loader import Batch, eval_batches
 from mdhr_jax.data.records import ClipRecords
@@ -36,6 +36,7 @@ class Evaluator:
         self._step: EvalStep = jit_eval_step(
             experiment.model, experiment.config.data.image_size, experiment.mesh, experiment.states.shardings
         )
+        self._compiled = False
         self._gather = parallel.gatherer(experiment.mesh)
 
     def __call__(self, params: Arrays, batch_stats: Arrays) -> dict[str, Any]:
@@ -49,7 +50,8 @@ class Evaluator:
         with contextlib.closing(self._batches(records, self._windows(records))) as batches:
             for batch in batches:
                 del batch["window"]
-                counts, _ = self._step(params, batch_stats, parallel.put_batch(batch, experiment.mesh))
+                placed = parallel.put_batch(batch, experiment.mesh)
+                counts, _ = self._evaluate(params, batch_stats, placed)
                 # One batch behind: the device computes while the host adds up.
                 total = total if pending is None else total.merge(pending.to_host())
                 pending = counts
@@ -80,7 +82,7 @@ class Evaluator:
             for batch in batches:
                 placed = parallel.put_batch(batch, experiment.mesh)
                 rows = placed.pop("window")
-                values = self._step(params, batch_stats, placed)[1]
+                values = self._evaluate(params, batch_stats, placed)[1]
                 if pending is not None:
                     take(pending)
                 pending = rows, values
@@ -89,6 +91,15 @@ class Evaluator:
         if not seen.all():
             raise RuntimeError(f"{int((~seen).sum())} of {len(windows)} evaluation windows were left out")
         return _in_list_order(records, windows, scores, experiment.au_set.au_names)
+
+    def _evaluate(
+        self, params: Arrays, batch_stats: Arrays, placed: dict[str, Any]
+    ) -> tuple[EvalCounts, Float[Array, "B T N"]]:
+        if not self._compiled:  # All batches have one shape.
+            self._step = distributed.compiled(self._step, params, batch_stats, placed)
+            self._compiled = True
+        distributed.come_further("evaluating")
+        return self._step(params, batch_stats, placed)
 
     def _windows(self, records: ClipRecords) -> Int64[np.ndarray, "W 3"]:
         return evaluation_windows(records.videos, self._experiment.config.data.clip_length)
@@ -172,7 +183,7 @@ def load(experiment: Experiment, path: Path) -> tuple[Arrays, Arrays, dict[str, 
     like = (abstract.params, abstract.batch_stats)
     experiment.check_metadata(checkpoints.load_weights(path, names=())[1])
     *weights, meta = checkpoints.load_model(path, like=like)
-    params, batch_stats = jax.device_put(tuple(weights), jax.tree.map(lambda array: array.sharding, like))
+    params, batch_stats = jax.tree.map(parallel.place, tuple(weights), like)
     return params, batch_stats, meta
 
 
@@ -282,6 +293,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
         workdir.check(directory, experiment.config)
     path = Path(named) if named else directory
     params, batch_stats, meta = load(experiment, path)
+    compile_cache.use(experiment.config.compile_cache, directory)
     chosen = Chosen(
         params,
         batch_stats,
@@ -307,8 +319,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
     result, found = evaluate_chosen(experiment, Evaluator(experiment), chosen)
     holds_run = workdir.holds_run(directory)
     path = directory / (workdir.EVALUATION_FILE if holds_run else workdir.RESULT_FILE)
-    if jax.process_index() == 0:
-        results.write_result(path, result, found)
+    distributed.by_first(lambda: results.write_result(path, result, found))
     return result, path
 
 

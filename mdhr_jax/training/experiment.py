@@ -34,6 +34,7 @@ _WITHOUT_MEANING = (
     "dense_graph",
     "batch_norm_groups",
     "remat",
+    "remat_stages",
     "drop_path",
 )
 _VERSIONED = ("jax", "flax", "optax", "numpy")
@@ -179,6 +180,21 @@ def versions() -> dict[str, str]:
     }
 
 
+def _make_mesh(config: ConfigDict) -> Mesh:
+    """The devices, once it is known that they can share what the configuration says of batches."""
+    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
+    if config.data.last_batch == "partial":
+        if mesh.size > 1:
+            raise ValueError(
+                "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
+                f"found {mesh.size} devices: choose 'across' or run on one"
+            )
+    else:
+        parallel.check_batch_size("train.batch_size", config.train.batch_size, mesh, config.train.accumulate)
+    parallel.check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
+    return mesh
+
+
 def open_experiment(config: ConfigDict) -> Experiment:
     """Checks a configuration and opens what it names.
 
@@ -187,6 +203,7 @@ def open_experiment(config: ConfigDict) -> Experiment:
         FileNotFoundError: data are missing; the message says how to get them.
     """
     config_lib.validate(config)
+    mesh = _make_mesh(config)
     au_set = facs.get(config.dataset)
     data_dir = Path(config.data.dir)
     train_records = open_dataset(data_dir, au_set, facs.train_parts(config.fold))
@@ -198,17 +215,6 @@ def open_experiment(config: ConfigDict) -> Experiment:
         )
         validation_records = train_records.of_subjects(held_out)
         train_records = train_records.of_subjects(held_out, others=True)
-
-    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
-    if config.data.last_batch == "partial":
-        if mesh.size > 1:
-            raise ValueError(
-                "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
-                f"found {mesh.size} devices: choose 'across' or run on one"
-            )
-    else:
-        parallel.check_batch_size("train.batch_size", config.train.batch_size, mesh, config.train.accumulate)
-    parallel.check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
 
     stream = ClipStream(
         [video.num_frames for video in train_records.videos],

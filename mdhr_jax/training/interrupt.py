@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 
 from mdhr_jax.progress import announce
 
+SAVED = 75
+"""Exit code of a training that was told to stop and has saved; EX_TEMPFAIL: it is to be started again."""
+
 _L = TypeVar("_L", bound="Listener")
 
 
@@ -43,14 +46,16 @@ class Listener:
 
 
 class StopRequest(Listener):
-    """Turns SIGTERM and Ctrl-C into a flag while it is entered; a second Ctrl-C stops at once.
+    """Turns SIGTERM, SIGUSR1 and Ctrl-C into a flag while it is entered; a second Ctrl-C stops at once.
+
+    SIGUSR1 is what Slurm is asked to send before a job's time is over.
 
     Attributes:
         received: whether a signal came.
     """
 
     def __init__(self) -> None:
-        super().__init__((signal.SIGTERM, signal.SIGINT))
+        super().__init__((signal.SIGTERM, signal.SIGUSR1, signal.SIGINT))
         self.received = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Array, Bool, PyTree
 from ml_collections import ConfigDict
 
-from mdhr_jax import hardware, parallel
+from mdhr_jax import compile_cache, distributed, hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
 from mdhr_jax.progress import Progress, announce
-from mdhr_jax.training import evaluate, meter, predictions, results, weights, workdir
+from mdhr_jax.training import debug, evaluate, meter, predictions, results, weights, workdir
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.clock import Clock
 from mdhr_jax.training.evaluate import Evaluator
@@ -47,11 +47,9 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         CheckpointError: a checkpoint could not be written or is damaged.
     """
     config = experiment.config
-    workdir.check(directory, config)
     with contextlib.ExitStack() as stack:
-        # Before claiming: what another process has claimed and not yet saved to would look free.
-        stack.enter_context(workdir.occupied(directory))
-        workdir.claim(directory, config)
+        workdir.take(directory, config, stack)
+        compile_cache.use(config.compile_cache, directory)
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
         with StopRequest() as stop:
@@ -62,12 +60,15 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
                 experiment.au_set.au_names,
                 tensorboard=config.log.tensorboard,
                 resume_step=start.step or None,
-                enabled=jax.process_index() == 0,
+                enabled=distributed.is_first(),
             ) as log:
                 announce(_summary(experiment, directory))
-                run = _Run(experiment, evaluator, checkpoints, log, stop, start)
+                announce(_memory(start.state))
+                profile = debug.Profile(config, directory)
+                run = _Run(experiment, evaluator, checkpoints, log, stop, start, profile)
                 run.until_stopped()
-        if stop.received or run.step < experiment.total_steps or run.evaluation is None:
+            stopped = distributed.stop_here(stop.received)
+        if stopped or run.step < experiment.total_steps or run.evaluation is None:
             saved_text = f"saved after step {run.step}" if run.step else "before the first step"
             announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
             return None
@@ -94,6 +95,16 @@ def _summary(experiment: Experiment, directory: Path) -> str:
     )
 
 
+def _memory(state: TrainState) -> str:
+    """What a device holds of parameters, their average and the optimiser's state, as the shards lie there."""
+    kept = (state.params, state.ema, state.opt_state)
+    whole, of_one = sum(leaf.nbytes for leaf in jax.tree.leaves(kept)), parallel.bytes_per_device(kept)
+    return (
+        f"parameters and optimiser take {of_one / 2**20:.1f} MiB on each device, {of_one / whole:.1%} of "
+        f"{whole / 2**20:.1f} MiB (config.mesh.fsdp splits them)"
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class _Start:
     """Where a run begins or continues."""
@@ -113,7 +124,8 @@ def _begin(experiment: Experiment) -> _Start:
 
 
 def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
-    step = checkpoints.latest_step()
+    found = checkpoints.latest_step()
+    step = distributed.by_first(lambda: found)  # Others may see an older state of the file system.
     if step is None:
         return None
     meta = checkpoints.restore_meta(step)
@@ -138,17 +150,18 @@ def _finish(
 
     What it needs is stored, so a run killed before or in here ends the same when it is started again.
     """
-    latest, best = checkpoints.latest_step(), checkpoints.best_step()
+    found = checkpoints.latest_step(), checkpoints.best_step()
+    latest, best = distributed.by_first(lambda: list(found))
     if latest is None or best is None:
         raise ValueError(f"{checkpoints.directory} holds no evaluated checkpoint")
     path = directory / workdir.RESULT_FILE
     run, chosen_meta = checkpoints.restore_meta(latest), checkpoints.restore_meta(best)
-    if (finished := _finished(path, chosen_meta)) is not None:
+    if (finished := distributed.by_first(lambda: _finished(path, chosen_meta))) is not None:
         return finished, path
     announce(f"taking the checkpoint of step {best}, the best of those evaluated")
     params, batch_stats, meta = evaluate.load(experiment, checkpoints.directory / str(best))
     chosen = evaluate.choose(experiment, evaluator, (params, batch_stats), meta)
-    result, found = evaluate.evaluate_chosen(
+    result, predicted = evaluate.evaluate_chosen(
         experiment,
         evaluator,
         chosen,
@@ -159,8 +172,7 @@ def _finish(
     now = chosen.validation["f1_half_mean"] if chosen.validation else result["f1_mean"]
     if now != then:
         announce(f"mean F1 {now:.2f}, {then:.2f} in training: not the same devices or libraries as then")
-    if jax.process_index() == 0:
-        results.write_result(path, result, found)
+    distributed.by_first(lambda: results.write_result(path, result, predicted))
     return result, path
 
 
@@ -186,8 +198,10 @@ class _Run:
         log: RunLog,
         stop: StopRequest,
         start: _Start,
+        profile: debug.Profile,
     ):
         self.experiment, self.checkpoints, self.log, self.stop = experiment, checkpoints, log, stop
+        self.profile = profile
         self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
         self.saved_step = start.step or None
         self.saved_evaluated = start.evaluation is not None
@@ -217,18 +231,27 @@ class _Run:
         )
         with batches, self.progress:
             while True:
+                stopped = distributed.stop_here(self.stop.received)
                 due = self.experiment.evaluation_due(self.step) and self.evaluation is None
-                if due and not self.stop.received:  # Told to stop, saving comes first.
+                if due and not stopped:  # Told to stop, saving comes first.
                     self._evaluate()
-                last = self.step >= self.experiment.total_steps or self.stop.received
+                    stopped = distributed.stop_here(self.stop.received)
+                distributed.come_further(f"after step {self.step}")
+                last = self.step >= self.experiment.total_steps or stopped
                 if last or self._save_due():
                     self._save()
                 if last:
                     break
-                self._take_step(next(batches))
+                batch = next(batches)
+                self.profile.before(self.step + 1)
+                with debug.guarding_transfers(config), debug.checking_nans(config):
+                    self._take_step(batch)
+                self.profile.after(self.step, self.state)
                 if self.step % config.log.every_steps == 0:
                     self._write_log()
                 self.progress.update()
+        self.profile.close()
+        distributed.take_time()
 
     def _evaluate(self) -> None:
         self._write_log()
@@ -274,6 +297,7 @@ class _Run:
         if first:
             announce("compiling the training step, which takes a minute or so")
             self.step_flops = _flops_of(self.experiment.config, self.train_step, self.state, placed)
+            self.train_step = distributed.compiled(self.train_step, self.state, placed)
         self.state, metrics = self.train_step(self.state, placed)
         self.meter.add(metrics)
         self.step += 1
@@ -325,7 +349,14 @@ def _make_train_step(experiment: Experiment) -> TrainStep:
         ema=config.train.ema,
     )
     states = experiment.states
-    return jit_train_step(experiment.model, states.optimizer, options, experiment.mesh, states.shardings)
+    return jit_train_step(
+        experiment.model,
+        states.optimizer,
+        options,
+        experiment.mesh,
+        states.shardings,
+        donate=not config.debug.nans,  # To look for a NaN, a step is computed again from what it was given.
+    )
 
 
 def _peak_flops(config: ConfigDict) -> float | None:

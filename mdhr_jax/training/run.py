@@ -8,10 +8,11 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
+from mdhr_jax import distributed
 from mdhr_jax.data import own_sets
-from mdhr_jax.training import weights, workdir
+from mdhr_jax.training import debug, weights, workdir
 from mdhr_jax.training.evaluate import evaluate_checkpoint
-from mdhr_jax.training.experiment import open_experiment
+from mdhr_jax.training.experiment import Experiment, open_experiment
 from mdhr_jax.training.labelled import check_labels
 from mdhr_jax.training.loop import train
 
@@ -29,17 +30,29 @@ def run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | No
     Raises:
         ValueError, OSError, RuntimeError: with what is wrong and how to mend it.
     """
-    own_sets.register(config.data.dir, config.dataset)
-    config_lib.validate(config)
+    distributed.start(config, directory)
+    distributed.together(lambda: _check(config))
     if "generate" in config.data:
-        generate(config)
-    experiment = open_experiment(config)
+        distributed.by_first(lambda: generate(config))
+    experiment = distributed.together(lambda: open_experiment(config))
+    records = (experiment.train_records, experiment.test_records)
+    distributed.require_same("data", [found.fingerprint for found in records])
     if config.mode == "eval":
         return evaluate_checkpoint(experiment, directory)
-    check_labels(experiment)
-    if not workdir.holds_run(directory):  # A run that goes on has its weights.
-        weights.check_config(config)
+    distributed.together(lambda: _check_start(experiment, directory))
     return train(experiment, directory)
+
+
+def _check(config: ConfigDict) -> None:
+    own_sets.register(config.data.dir, config.dataset)
+    config_lib.validate(config)
+
+
+def _check_start(experiment: Experiment, directory: Path) -> None:
+    check_labels(experiment)
+    debug.check(experiment.config, experiment.total_steps)
+    if not workdir.holds_run(directory):  # A run that goes on has its weights.
+        weights.check_config(experiment.config)
 
 
 def generate(config: ConfigDict) -> None:

@@ -172,8 +172,10 @@ def jit_train_step(
     options: StepOptions,
     mesh: Mesh,
     shardings: PyTree,
+    *,
+    donate: bool = True,
 ) -> TrainStep:
-    """`train_step` over a mesh: state as given and donated, batch split over all devices."""
+    """`train_step` over a mesh: state as given and, unless told otherwise, donated; batch split over all."""
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, StepMetrics]:
         return train_step(model, optimizer, options, state, batch)
@@ -182,7 +184,7 @@ def jit_train_step(
         step,
         in_shardings=(shardings, parallel.batch_sharding(mesh)),
         out_shardings=(shardings, parallel.replicated(mesh)),
-        donate_argnums=0,
+        donate_argnums=0 if donate else (),
     )
 
 

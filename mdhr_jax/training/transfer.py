@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
-from mdhr_jax import facs
+from mdhr_jax import facs, parallel
 from mdhr_jax.models.functional import Arrays
 
 # Arrays with one row for each AU, in label order, and the axis of these rows.
@@ -202,7 +201,7 @@ def _with_pieces(array: Array, indices: list[_Index], values: list[np.ndarray]) 
     if not indices:
         return array
     if indices == [()]:
-        return jax.device_put(jnp.asarray(values[0]), array.sharding)
+        return parallel.place(values[0], array)
 
     def put(array: Array, values: list[Array]) -> Array:
         for index, value in zip(indices, values, strict=True):

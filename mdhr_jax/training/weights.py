@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
-from mdhr_jax import facs
+from mdhr_jax import facs, parallel
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.progress import announce
 from mdhr_jax.training import checkpoints, temporal_start, transfer
@@ -175,8 +175,5 @@ def _merge(own: Arrays, loaded: Mapping[str, Any], path: str, only: str, leave: 
             + (f"\n  and {more} more" if more > 0 else "")
             + "\nName other weights, or set config.model as it was when they were made."
         )
-    placed = {
-        name: jax.device_put(jnp.asarray(given[name], array.dtype), array.sharding)
-        for name, array in wanted.items()
-    }
+    placed = {name: parallel.place(given[name], array) for name, array in wanted.items()}
     return own | placed

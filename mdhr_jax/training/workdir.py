@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
+from mdhr_jax import distributed
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -50,18 +50,43 @@ def check(workdir: Path, config: ConfigDict) -> None:
         )
 
 
+def take(workdir: Path, config: ConfigDict, stack: contextlib.ExitStack) -> None:
+    """Makes the directory this run's until `stack` is left: claimed, and occupied.
+
+    Of several processes the first does it for all.
+
+    Raises:
+        ValueError: the directory holds a run of another configuration, or another run trains there.
+        OSError: the directory cannot be made or written.
+        TogetherError: one of these, or a process does not see the directory that the first one took.
+    """
+
+    def take_for_all() -> str:
+        check(workdir, config)
+        # Before claiming: what another process has claimed and not yet saved to would look free.
+        stack.enter_context(occupied(workdir))
+        claim(workdir, config)
+        return (workdir / LOCK_FILE).read_text()
+
+    def look() -> None:
+        lock = workdir / LOCK_FILE
+        if not lock.is_file() or lock.read_text() != taken:
+            raise ValueError(
+                f"{workdir} is not here what it is for {taken.strip()}; --workdir must be on a file system "
+                "that all hosts share"
+            )
+
+    taken = distributed.by_first(take_for_all)
+    distributed.together(look)
+
+
 @contextlib.contextmanager
 def occupied(workdir: Path) -> Iterator[None]:
     """Keeps other processes from training in the directory, until this one leaves or dies.
 
-    Of a run of several processes the first does it for all.
-
     Raises:
         ValueError: another process trains there, or the file system has no locks.
     """
-    if jax.process_index() != 0:
-        yield
-        return
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK_FILE).open("a+") as file:
         try:

@@ -94,11 +94,11 @@ def test_restart_at_any_position_goes_on_with_the_same_batches(train_records, st
     equal(rest, whole[stop:])
 
 
-@pytest.mark.parametrize("host_count", [2, 4])
+@pytest.mark.parametrize("host_count", [2, 4, 8])
 def test_hosts_together_take_what_one_takes(train_records, stream, host_count):
-    whole = take(3, train_records, stream, batch_size=4)
+    whole = take(3, train_records, stream, batch_size=8)
     shares = [
-        take(3, train_records, stream, batch_size=4, host_index=host, host_count=host_count)
+        take(3, train_records, stream, batch_size=8, host_index=host, host_count=host_count)
         for host in range(host_count)
     ]
     for number, batch in enumerate(whole):
@@ -109,6 +109,24 @@ def test_hosts_together_take_what_one_takes(train_records, stream, host_count):
             else:
                 assert len({len(part) for part in parts}) == 1
                 np.testing.assert_array_equal(np.concatenate(parts), value)
+
+
+@pytest.mark.parametrize("host_count", [1, 2, 4, 8])
+def test_epochs_have_the_same_clips_on_any_number_of_hosts(train_records, host_count):
+    # 12 clips an epoch: the second batch of 8 is of two of them.
+    stream = clips.ClipStream([v.num_frames for v in train_records.videos], LENGTH, seed=5, clips_per_video=3)
+    shares = [
+        take(3, train_records, stream, batch_size=8, host_index=host, host_count=host_count)
+        for host in range(host_count)
+    ]
+    drawn = [stream[position] for position in range(24)]
+    for epoch in (drawn[:12], drawn[12:]):
+        assert sorted(clip.video for clip in epoch) == sorted([0, 1, 2, 3] * 3)
+    # What a clip is known by.
+    expected = sorted(clip.augmentation.factors for clip in drawn)
+    assert len(set(expected)) == 24
+    found = [tuple(row) for share in shares for batch in share for row in batch["factors"].tolist()]
+    assert sorted(found) == expected
 
 
 def test_batches_across_epochs_drop_and_repeat_nothing(train_records, stream):

@@ -239,7 +239,8 @@ def test_recomputing_blocks_changes_no_result(backbone, size):
         )
         return {"value": value} | new_stats | grads
 
-    kept, recomputed = results(), results(remat=True)
+    stages = (1, 2, 3, 4) if backbone == "tiny" else (1, 3)
+    kept, recomputed = results(), results(remat=True, remat_stages=stages)
     assert kept.keys() == recomputed.keys()
     for name, array in kept.items():
         tolerance = 1e-4 * (1 + np.abs(array).max())

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+SAVED = 75  # mdhr_jax.training.interrupt.SAVED
+
 
 def main(directory, config, behaviour):
     received = []
@@ -31,12 +33,12 @@ def main(directory, config, behaviour):
             for _ in range(600):
                 if received:
                     saved.mkdir(parents=True)
-                    return 0  # As a training that was told to stop.
+                    return SAVED  # As a training that was told to stop.
                 time.sleep(0.1)
             return 4
         if behaviour == "leave":
             saved.mkdir(parents=True)
-            return 0
+            return SAVED
         for name in ("predictions.npz", "result.json"):
             shutil.copy(Path(content["finished"]) / name, directory)
         with (directory.parent / "order.txt").open("a") as order:

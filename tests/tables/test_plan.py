@@ -1,6 +1,5 @@
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -190,29 +189,35 @@ def test_the_slurm_script_runs_the_commands(tmp_path):
     assert slurm.write(script, planned, ["python", "-m", "mdhr_jax.tables", "plan"]) == 4
     assert script.stat().st_mode & stat.S_IXUSR
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a script.sh"]
-    srun = tmp_path / "bin" / "srun"
-    srun.parent.mkdir()
-    srun.write_text(f'#!{sys.executable}\nimport sys\nprint("\\0".join(sys.argv[1:]))\n')
-    srun.chmod(0o755)
+    # The script is started from the clone, by its relative path; here is another launcher in its place.
+    launcher = tmp_path / slurm.LAUNCHER
+    launcher.parent.mkdir()
+    launcher.write_text('#!/bin/bash\n(IFS=@; echo "$*")\n')
 
     def task(number):
-        environment = {"PATH": f"{srun.parent}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(number)}
+        environment = {"PATH": "/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": str(number)}
         return subprocess.run([str(script)], capture_output=True, text=True, env=environment, cwd=tmp_path)
 
     start = tmp_path / planned[2].directory
-    assert (task(2).returncode, task(2).stdout.count("mdhr_jax.main")) == (
-        1,
-        1,
-    )  # Told to stop, it ends well.
+    stopped = task(2)  # What it starts from has ended well, but not finished.
+    assert (stopped.returncode, stopped.stdout.count("mdhr_jax.main")) == (1, 1)
     start.mkdir(parents=True)
     (start / "result.json").touch()
     first, chain, beyond = task(0), task(2), task(4)
-    assert first.stdout.strip().split("\0") == ["python", *planned[0].arguments]
-    assert [line.split("\0")[1:] for line in chain.stdout.splitlines()] == [
+    assert first.stdout.strip().split("@") == list(planned[0].arguments)
+    assert [line.split("@") for line in chain.stdout.splitlines()] == [
         list(run.arguments) for run in planned[2:4]
     ]
     assert beyond.returncode == 2
     assert "no task 4" in beyond.stderr
-    srun.write_text("#!/bin/sh\necho started\nexit 3\n")
+    launcher.write_text("echo started\nexit 3\n")
     failed = task(2)
     assert (failed.returncode, failed.stdout) == (3, "started\n")
+
+
+def test_the_slurm_script_needs_the_clone(tmp_path, monkeypatch):
+    planned = plan.make(request("3"))
+    monkeypatch.setattr(slurm, "config_file", lambda: tmp_path / plan.CONFIG_FILE)
+    with pytest.raises(FileNotFoundError, match="run this from the clone"):
+        slurm.write(tmp_path / "array.sh", planned, ["python"])
+    assert not list(tmp_path.iterdir())

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 
 import jax
@@ -85,18 +86,6 @@ def test_eight_devices_train_like_one_in_float32():
     assert weights_apart(state, state_of_one) <= 2 * weights_apart(state_of_one, exact_state)
 
 
-def test_fsdp_splits_large_arrays():
-    abstract = {
-        "large": jax.ShapeDtypeStruct((3, 512, 256), jnp.float32),
-        "odd": jax.ShapeDtypeStruct((333, 333), jnp.float32),
-        "small": jax.ShapeDtypeStruct((64,), jnp.float32),
-    }
-    shardings = parallel.state_shardings(abstract, mesh(2, 4))
-    assert shardings["large"].shard_shape((3, 512, 256)) == (3, 128, 256)
-    assert shardings["odd"].is_fully_replicated
-    assert shardings["small"].is_fully_replicated
-
-
 def single(config, **changes):
     """The pure step, its model and a state, without jit."""
     optimizer = optax.sgd(0.1)
@@ -122,6 +111,26 @@ def test_micro_batches_add_up_to_the_batch():
         np.testing.assert_allclose(metrics_cut[name], value, rtol=2e-4, err_msg=name)
     for name, array in after_whole.params.items():
         np.testing.assert_allclose(after_cut.params[name], array, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.slow
+def test_micro_batches_are_groups_that_are_normalised_apart(float64):
+    """Two micro-batches are one batch of twice the clips whose halves are normalised apart."""
+    config = tiny.config(dtype="float64", param_dtype="float64", tcn=False)
+    batch = tiny.batch(clips=4, frames=2)
+    batch["labels"][1, 1, :3] = facs.UNKNOWN
+    apart = dataclasses.replace(config, batch_norm_groups=2)
+    (whole, state), (cut, _), (together, _) = single(apart), single(config, accumulate=2), single(config)
+    after_cut, metrics_cut = cut(state, batch)
+    # Every second clip is a micro-batch, and groups are clips that follow each other.
+    sorted_batch = {name: np.concatenate([array[::2], array[1::2]]) for name, array in batch.items()}
+    after_whole, metrics_whole = whole(state, sorted_batch)
+    for name, value in metrics_whole.items():
+        np.testing.assert_allclose(metrics_cut[name], value, rtol=1e-10, err_msg=name)
+    for name, array in after_whole.params.items():
+        np.testing.assert_allclose(after_cut.params[name], array, rtol=0, atol=1e-10, err_msg=name)
+    # Normalised together, the batch has another loss: that is what is lost.
+    assert abs(together(state, batch)[1]["loss"] / metrics_cut["loss"] - 1) > 1e-6
 
 
 def test_the_average_follows_the_parameters():

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=mdhr
+#SBATCH --ntasks-per-node=1
+#SBATCH --requeue
+#SBATCH --signal=USR1@180
+#SBATCH --open-mode=append
+#SBATCH --output=slurm-%x-%j.log
+# One training on all nodes of a Slurm job, which goes on by itself after the time limit or a preemption.
+set -euo pipefail
+
+usage() {
+    cat <<'END'
+usage: sbatch [SBATCH OPTION ...] launch/slurm.sh [-m MODULE] [--] ARGUMENT ...
+
+Runs python -m mdhr_jax.main ARGUMENT ... as one training on all nodes of a job, one process a node, which
+takes all GPUs of the job there; with sbatch --ntasks-per-node=GPUS one process a GPU.
+
+  -m MODULE  what python -m runs (mdhr_jax.main)
+  -h         this text
+
+USR1 is sent three minutes before the time limit (sbatch --signal=USR1@SECONDS changes that). A training that
+is told to stop saves and ends with exit code 75; then the job is put back into the queue and goes on when
+it starts again, unless it is being cancelled. In an array, %a in an argument is the task's number. The
+interpreter is $PYTHON, else python.
+
+examples, from the clone of the project:
+  sbatch --nodes=4 --gpus-per-node=4 --cpus-per-task=32 --time=4:00:00 launch/slurm.sh \
+      --config configs/bp4d.py:fold=1 --workdir runs/bp4d-1
+  sbatch --array=1-3 --nodes=1 --gpus-per-node=1 --cpus-per-task=8 --time=4:00:00 launch/slurm.sh \
+      --config configs/bp4d.py:fold=%a --workdir runs/bp4d-%a
+END
+}
+
+readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
+
+usage_error() {
+    printf 'launch/slurm.sh: error: %s; launch/slurm.sh -h shows how it is used\n' "$*" >&2
+    exit 2
+}
+
+module=mdhr_jax.main
+case ${1:-} in
+-h | --help) usage && exit 0 ;;
+-m)
+    [[ -n ${2:-} ]] || usage_error "-m needs the name of a module"
+    module=$2
+    shift 2
+    ;;
+esac
+[[ ${1:-} != -- ]] || shift
+[[ $# -gt 0 ]] || usage_error "there is nothing to run: give --config FILE and --workdir DIR"
+[[ -n ${SLURM_JOB_ID:-} ]] || usage_error "this is no Slurm job; start it with sbatch"
+
+# In an array, the identifier without the task's number can mean all tasks.
+job=$SLURM_JOB_ID
+if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
+    job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+    set -- "${@//%a/$SLURM_ARRAY_TASK_ID}"
+fi
+# A step does not inherit it, and would be left with one core to read clips.
+if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
+
+# Whoever ends the job sends TERM to this shell too; it waits for what the processes say.
+trap : TERM
+code=0
+# When one has ended, the others are given a minute: they may be saving.
+srun --kill-on-bad-exit=0 --wait=60 "${PYTHON:-python}" -m "$module" "$@" || code=$?
+
+# Before and after training proper, USR1 just ends a process: there is nothing to save then.
+if ((code == SAVED || code == 128 + $(kill -l USR1))); then
+    # Of a job that is cancelled, or that Slurm itself puts back, this is no longer the state.
+    if [[ $(scontrol show job "$job") == *JobState=RUNNING* ]]; then
+        printf 'launch/slurm.sh: job %s goes back into the queue\n' "$job" >&2
+        scontrol requeue "$job"
+    else
+        printf 'launch/slurm.sh: job %s is being ended, and is not put back from here\n' "$job" >&2
+    fi
+fi
+exit "$code"

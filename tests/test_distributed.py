@@ -1,0 +1,335 @@
+"""Several processes as one run: how they find each other, what they share, and that they compute the same."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+import pytest
+from jax._src import clusters
+
+from mdhr_jax import config as config_lib
+from mdhr_jax import distributed, progress
+from mdhr_jax.distributed import Place, TogetherError
+from tests import layouts, quick
+from tests.processes import REPOSITORY, as_one_run, free_port, run_all, settings
+
+STEP = {
+    "SLURM_JOB_ID": "4242",
+    "SLURM_STEP_NODELIST": "node[001-002],big7",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "1",
+}
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Nothing in the environment speaks of other processes."""
+    for name in list(os.environ):
+        if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_")) or name in distributed.VARIABLES:
+            monkeypatch.delenv(name)
+
+
+def place_of() -> Place:
+    found = distributed.find_place(1.0)
+    assert found is not None
+    return found
+
+
+def put(monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_process_alone_waits_for_nobody(monkeypatch, tmp_path):
+    # Sockets must not be asked either.
+    monkeypatch.setattr(distributed.roll_call, "meet", lambda *_: pytest.fail("it waits"))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("it waits"))
+    distributed.start(config_lib.base(), tmp_path)
+    put(monkeypatch, settings("node1:9231", 1, 0))
+    distributed.start(config_lib.base(), tmp_path)
+    put(
+        monkeypatch,
+        STEP | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"} | dict.fromkeys(distributed.VARIABLES, ""),
+    )
+    distributed.start(config_lib.base(), tmp_path)
+    assert (distributed.is_first(), distributed.name_self()) == (True, "")
+    assert distributed.together(lambda: 3) == distributed.by_first(lambda: 3) == 3
+    distributed.require_same("hats", 3)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        distributed.together(lambda: (_ for _ in ()).throw(FileNotFoundError("gone")))
+
+
+def test_the_environment_says_the_place(monkeypatch):
+    put(monkeypatch, settings("node1:9231", 4, 3))
+    assert distributed.find_place(1.0) == Place("node1:9231", 4, 3)
+    put(monkeypatch, STEP)  # What is said outright counts.
+    assert distributed.find_place(1.0) == Place("node1:9231", 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"JAX_PROCESS_ID": ""}, "has JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, but not JAX_PROCESS_ID"),
+        ({"JAX_PROCESS_ID": "4"}, "process 4 of 4 does not exist"),
+        ({"JAX_PROCESS_ID": "-1"}, "process -1 of 4 does not exist"),
+        ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES of the environment is 'two'; expected a whole"),
+    ],
+)
+def test_an_environment_that_makes_no_sense(change, message, monkeypatch):
+    put(monkeypatch, settings("node1:9231", 4, 3) | change)
+    with pytest.raises(ValueError, match=message):
+        distributed.find_place(1.0)
+
+
+def test_a_timeout_must_be_positive(tmp_path):
+    config = config_lib.base()
+    config.distributed.timeout = 0
+    with pytest.raises(ValueError, match=r"distributed\.timeout must be positive"):
+        distributed.start(config, tmp_path)
+
+
+def test_slurm_says_the_place(monkeypatch):
+    put(monkeypatch, STEP)
+    place = place_of()
+    assert (place.processes, place.process, place.devices) == (4, 2, (1,))
+    assert place.address.startswith("node001:")
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "big7:9231")
+    assert place_of().address == "big7:9231"
+    # A shell within an allocation of four tasks is no task of theirs.
+    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    assert distributed.find_place(1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "devices"),
+    [
+        ({}, (1,)),
+        ({"SLURM_GPUS_PER_TASK": "2"}, (0, 1)),
+        ({"SLURM_GPUS_PER_TASK": "a100:3"}, (0, 1, 2)),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (0, 1, 2, 3)),
+        ({"SLURM_STEP_TASKS_PER_NODE": "2(x2)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
+        ({"SLURM_GPUS_PER_TASK": "2", "JAX_LOCAL_DEVICE_IDS": "1,3"}, (1, 3)),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1,3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
+    ],
+)
+def test_tasks_of_slurm_take_the_gpus_they_see(variables, devices, monkeypatch):
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_LOCAL_DEVICE_IDS"):
+        monkeypatch.delenv(name, raising=False)
+    put(monkeypatch, STEP | variables)
+    assert place_of().devices == devices
+
+
+def test_a_tpu_pod_says_the_place(monkeypatch):
+    monkeypatch.setattr(distributed, "_on_tpu", lambda: True)
+    found = [("10.0.0.2:8482", 4, 1, None), ("10.0.0.2:8482", 1, 0, None), RuntimeError("no answer")]
+
+    def detect(*_):
+        answer = found.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(clusters.ClusterEnv, "auto_detect_unset_distributed_params", detect)
+    assert distributed.find_place(1.0) == Place("10.0.0.2:8482", 4, 1)
+    assert distributed.find_place(1.0) is None  # One host has all of its TPUs.
+    with pytest.raises(ValueError, match="part of a cluster, but no answer; set JAX_COORDINATOR_ADDRESS"):
+        distributed.find_place(1.0)
+
+
+def test_hosts_may_have_data_and_readers_of_their_own(tmp_path):
+    config = config_lib.base()
+    facts = distributed.describe(config, tmp_path)
+    assert json.loads(json.dumps(facts)) == facts
+    assert "mdhr_jax/training/step.py" in facts["code"]
+    config.data.dir, config.data.workers, config.distributed.timeout = "elsewhere", 3, 9
+    assert distributed.describe(config, tmp_path) == facts
+    config.mesh.fsdp = 2
+    assert distributed.describe(config, tmp_path)["config"]["mesh.fsdp"] == 2
+    with jax.enable_x64(True):
+        assert distributed.describe(config, tmp_path)["settings"] != facts["settings"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "message"),
+    [
+        ([["no disk", "process 0"], ["no disk", "process 1"]], "no disk"),
+        ([[None, "process 0"], ["no disk", "process 1"]], "process 1: no disk"),
+        (
+            [["a", "process 0"], ["b", "process 1"], ["b", "process 2"]],
+            "process 0: a\nprocess 1, process 2: b",
+        ),
+    ],
+)
+def test_who_failed_is_named_where_not_all_did(outcomes, message):
+    with pytest.raises(TogetherError) as raised:
+        distributed._raise_if_any(outcomes, None)
+    assert str(raised.value) == message
+    distributed._raise_if_any([[None, "process 0"]], None)
+
+
+def test_others_than_the_first_are_quiet(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_quiet", False)
+    progress.announce("first")
+    progress.be_quiet()
+    progress.announce("second")
+    with progress.Progress(2, unit="steps", label="third") as bar:
+        bar.update(2)
+    assert capsys.readouterr().err == "first\n"
+
+
+PATIENT = "--config.distributed.timeout=500"
+"""Where all come, and tests that run beside this one may hold some of them up."""
+
+
+def command(*more):
+    return ["-m", "mdhr_jax.main", "--config", "configs/quickstart.py", *more]
+
+
+def said(done):
+    """The message with which all processes ended."""
+    for process in done:
+        assert process.returncode == 1, process.stderr
+        assert "Traceback" not in process.stderr
+        assert "Check failure" not in process.stderr
+    messages = {process.stderr[process.stderr.index("error: ") :] for process in done}
+    assert len(messages) == 1, messages
+    return messages.pop()
+
+
+def test_nobody_at_the_coordinators_address_ends_the_command(environment, tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    own = {**environment, **settings(address, 2, 1)}
+    message = said(run_all(command(f"--workdir={tmp_path}", "--config.distributed.timeout=1"), [own]))
+    assert f"found nobody at the coordinator's address {address}" in message
+
+
+def test_too_few_processes_end_the_command(environment, tmp_path):
+    own = as_one_run(environment, 2)[:1]
+    message = said(run_all(command(f"--workdir={tmp_path}", "--config.distributed.timeout=1"), own))
+    assert "1 of 2 processes came within 1 s" in message
+
+
+@pytest.mark.slow
+def test_a_host_with_other_config_ends_all(environment, tmp_path):
+    other = {1: ["--config.train.learning_rate=0.1"]}
+    done = run_all(command(f"--workdir={tmp_path / 'run'}", PATIENT), as_one_run(environment, 2), more=other)
+    assert "config: train.learning_rate is 0.1, 0.002 on process 0" in said(done)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_host_with_other_code_ends_all(environment, tmp_path):
+    shutil.copytree(
+        REPOSITORY / "mdhr_jax", tmp_path / "mdhr_jax", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    with (tmp_path / "mdhr_jax" / "training" / "step.py").open("a") as file:
+        file.write("# Not the same.\n")
+    own = as_one_run(environment, 2)
+    own[1]["PYTHONPATH"] = str(tmp_path)
+    # From a directory without the package, which would come before all others.
+    (tmp_path / "configs").symlink_to(REPOSITORY / "configs")
+
+    def run(place):
+        return subprocess.run(
+            [sys.executable, "-P", *command(f"--workdir={tmp_path / 'run'}", PATIENT)],
+            env=place,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(run, own))
+    assert "code: other code in mdhr_jax/training/step.py\n" in said(done)
+
+
+def plain(directory, data, *more):
+    """Training on data that are there already."""
+    config = ["-m", "mdhr_jax.main", "--config", "tests/plain_config.py"]
+    return [*config, f"--workdir={directory}", f"--config.data.dir={data}", PATIENT, *more]
+
+
+@pytest.mark.slow
+def test_too_few_devices_end_all(environment, tmp_path):
+    arguments = plain(tmp_path / "run", tmp_path, "--config.mesh.data=4", "--config.mesh.fsdp=2")
+    found = said(run_all(arguments, as_one_run(environment, 2), devices=2))
+    assert "data=4, fsdp=2 does not fit 4 device(s) (2 processes with 2 each); the product must be 4" in found
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_data_missing_on_one_host_end_all(synthetic_data, environment, tmp_path):
+    other = {1: [f"--config.data.dir={tmp_path}"]}
+    arguments = plain(tmp_path / "run", synthetic_data)
+    found = said(run_all(arguments, as_one_run(environment, 2), more=other))
+    assert found.startswith("error: process 1 on ")
+    assert f"looked for {tmp_path}" in found
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
+    run, size = tmp_path / "run", ["--config.train.epochs=2", "--config.eval.batch_size=4"]
+    arguments = [*quick.command(run, tmp_path / "data", "--config.mesh.fsdp=2", PATIENT, *size)[1:]]
+    done = run_all(arguments, as_one_run(environment, 2))
+    assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
+    first, second = done
+    assert "written to" in first.stdout
+    assert "written to" not in second.stdout
+    assert "training tiny" in first.stderr
+    assert "training" not in second.stderr
+    assert (run / "result.json").is_file()
+    assert (run / "predictions.npz").is_file()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    # A line a checkpoint, of which there is one a step.
+    assert [(line["kind"], line["step"]) for line in lines] == [("train", 1), ("train", 2), ("eval", 2)]
+    assert sorted(path.name for path in (run / "checkpoints").glob("[0-9]*")) == ["1", "2"]
+    # What they saved between them one process goes on from, as if it had been its own.
+    (run / "result.json").unlink()
+    again = run_all(arguments, [environment], devices=2)[0]
+    assert again.returncode == 0, again.stderr
+    assert "continuing after step 2 of 2" in again.stderr
+
+
+@pytest.mark.slow
+def test_processes_and_devices_in_any_layout_compute_the_same(float64, environment, tmp_path):
+    """1 x 8, 2 x 4 and 4 x 2 processes x devices, each with and without fsdp, from each other's checkpoints.
+
+    ``LAYOUT_STEPS=20`` in the environment makes it longer.
+    """
+    names = {"2x4": 2, "4x2": 4}
+    own, losses = layouts.train(tmp_path, "1x8")
+    started = environment | {"JAX_ENABLE_X64": "1", "LAYOUT_STEPS": str(layouts.STEPS)}
+    del started["JAX_COMPILATION_CACHE_DIR"]  # Both layouts would write to it.
+
+    def run(name):
+        others = [other for other in ("1x8", *names) if other != name]
+        processes = names[name]
+        return run_all(
+            ["-m", "tests.layouts", str(tmp_path), name, *others],
+            as_one_run(started, processes),
+            devices=8 // processes,
+            timeout=800,
+        )
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        for done in pool.map(run, names):
+            assert not any(process.returncode for process in done), [process.stderr for process in done]
+    found = {f"1x8-{fsdp}": values for fsdp, values in losses.items()}
+    expected = np.array(losses["1"])
+    for name in names:
+        told = json.loads((tmp_path / f"{name}.json").read_text())
+        assert (told["processes"], told["devices"]) == (names[name], 8)
+        found |= {f"{name}: {how}": values for how, values in told["losses"].items()}
+        found |= {f"1x8: {how}": values for how, values in layouts.resume(tmp_path, name, own).items()}
+    assert len(found) == 2 + 2 * (2 + 8) + 2 * 4
+    for how, values in found.items():
+        np.testing.assert_allclose(values, expected[-len(values) :], rtol=0, atol=1e-10, err_msg=how)
