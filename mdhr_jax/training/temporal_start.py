@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
+from mdhr_jax import parallel
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.models.temporal import TemporalConv
 
@@ -77,8 +77,4 @@ def start(params: Arrays, modules: tuple[str, ...]) -> Arrays:
             "temporal.bias": np.zeros(params["temporal.bias"].shape),
             "temporal.norm.bias": np.full(params["temporal.norm.bias"].shape, _TEMPORAL_OFFSET),
         }
-    placed = {
-        name: jax.device_put(values.astype(params[name].dtype), params[name].sharding)
-        for name, values in changed.items()
-    }
-    return params | placed
+    return params | {name: parallel.place(values, params[name]) for name, values in changed.items()}
