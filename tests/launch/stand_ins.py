@@ -74,7 +74,7 @@ def sbatch(arguments, directory):
         job["SLURM_CPUS_PER_TASK"] = options["cpus-per-task"]
     jobs = [job | {"SLURM_JOB_ID": str(JOB)}]
     if "array" in options:
-        first, _, last = options["array"].partition("-")
+        first, _, last = options["array"].partition("%")[0].partition("-")
         tasks = range(int(first), int(last or first) + 1)
         # The last task has the number of the array itself.
         jobs = [

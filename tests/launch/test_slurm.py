@@ -154,7 +154,7 @@ def test_rows_of_tables_are_submitted_as_an_array(cluster):
     )
     assert done.returncode == SAVED, done.stderr
     assert cluster.options["time"] == "1:00:00"
-    assert cluster.options["array"] == "0-1"
+    assert cluster.options["array"] == "0-1%4"
     assert cluster.options["signal"].startswith("USR1@")
     first, second = cluster.calls("srun")
     at = first.index(sys.executable)
