@@ -301,11 +301,11 @@ def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
 
 @pytest.mark.slow
 def test_processes_and_devices_in_any_layout_compute_the_same(float64, environment, tmp_path):
-    """1 x 8, 2 x 4 and 4 x 2 processes x devices, each with and without fsdp, from each other's checkpoints.
+    """1 x 8 and 2 x 4 processes x devices, each with and without fsdp, from each other's checkpoints.
 
-    ``LAYOUT_STEPS=20`` in the environment makes it longer.
+    ``LAYOUT_STEPS=20`` in the environment makes it longer, and adds 4 x 2.
     """
-    names = {"2x4": 2, "4x2": 4}
+    names = {"2x4": 2, "4x2": 4} if "LAYOUT_STEPS" in os.environ else {"2x4": 2}
     own, losses = layouts.train(tmp_path, "1x8")
     started = environment | {"JAX_ENABLE_X64": "1", "LAYOUT_STEPS": str(layouts.STEPS)}
     del started["JAX_COMPILATION_CACHE_DIR"]  # Both layouts would write to it.
@@ -330,6 +330,6 @@ def test_processes_and_devices_in_any_layout_compute_the_same(float64, environme
         assert (told["processes"], told["devices"]) == (names[name], 8)
         found |= {f"{name}: {how}": values for how, values in told["losses"].items()}
         found |= {f"1x8: {how}": values for how, values in layouts.resume(tmp_path, name, own).items()}
-    assert len(found) == 2 + 2 * (2 + 8) + 2 * 4
+    assert len(found) == 2 + len(names) * (2 + 4 * len(names)) + len(names) * 4
     for how, values in found.items():
         np.testing.assert_allclose(values, expected[-len(values) :], rtol=0, atol=1e-10, err_msg=how)
