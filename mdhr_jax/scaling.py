@@ -56,7 +56,7 @@ class Expected:
     overlapped: float
 
 
-def all_reduce_seconds(size: float, gpus: int, assumed: Assumptions) -> float:
+def all_reduce_seconds(size: int | float, gpus: int, assumed: Assumptions) -> float:
     """Seconds in which all GPUs get the sum of an array that each has.
 
     In rings: within each node parts are summed (each GPU then has its share), between nodes the shares, and
@@ -91,7 +91,7 @@ def small_message_seconds(gpus: int, assumed: Assumptions) -> float:
 
 
 def expect(
-    step_seconds: float, gradient_bytes: float, messages: int, gpus: int, assumed: Assumptions
+    step_seconds: float, gradient_bytes: int | float, messages: int, gpus: int, assumed: Assumptions
 ) -> Expected:
     """A step on several GPUs.
 

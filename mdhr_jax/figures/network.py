@@ -189,7 +189,10 @@ def _config_of(run: Run) -> ConfigDict:
 
     merged = over(config_lib.base().to_dict(), dict(run.config))
     # JSON has no tuples.
-    merged["model"]["mfd_scales"] = tuple(merged["model"]["mfd_scales"])
+    model = merged["model"]
+    merged["model"] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in model.items()
+    }
     return ConfigDict(merged)
 
 
