@@ -5,6 +5,7 @@
     python -m mdhr_jax.main --config $NAME --workdir runs/first-0 $STILL --config.train.epochs=12
     python -m mdhr_jax.main --config $NAME,init_from=runs/first-0 --workdir runs/full-0
     python -m mdhr_jax.main --config $NAME,init_from=runs/first-0 --workdir runs/still-0 $STILL
+    python -m mdhr_jax.report.pairs runs/full-0 --against runs/still-0
 
 ``preset`` is ``changing`` or ``realistic``; each seed also draws other faces. About 35 minutes a seed on one
 core, faces included. What was found stands in ``docs/synthetic.md``.
