@@ -113,6 +113,14 @@ def test_a_process_that_comes_no_further_ends_all():
     named = f"error: process 1 on node1 has come no further for {STEP_SECONDS:g} s"
     (message,) = set(errors)
     assert message.startswith(f"{named} (config.distributed.step_timeout), after point 5: ")
+    assert "Furthest behind is process 1 on node1, after point 5. " in message
+
+
+def test_where_all_hang_at_nearly_the_same_time_one_is_heard():
+    codes, _, errors = run("hang:5", "hang:6", "hang:4", "hang:5")
+    assert codes == [1] * 4
+    (message,) = set(errors)
+    assert "Furthest behind is process 2 on node2, after point 4. " in message
 
 
 def test_what_takes_time_is_waited_for_and_who_is_done_may_go():
