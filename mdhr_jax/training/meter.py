@@ -5,14 +5,15 @@ from collections import deque
 
 import jax
 
+from mdhr_jax import distributed
 from mdhr_jax.training.step import StepMetrics
 
 _AHEAD = 2
 """Steps that may have been begun and not finished: enough to keep a device busy."""
 
 
-class TrainingDivergedError(RuntimeError):
-    """A loss or a gradient stopped being finite."""
+class TrainingDivergedError(distributed.TogetherError):
+    """A loss or a gradient stopped being finite; of several processes, on all."""
 
 
 def diverged(when: str, what: str, saved_step: int | None) -> TrainingDivergedError:
