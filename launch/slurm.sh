@@ -82,8 +82,11 @@ done
 if ((code == SAVED || code == 128 + $(kill -l USR1))); then
     # Of a job that is cancelled, or that Slurm itself puts back, this is no longer the state.
     if [[ $(scontrol show job "$job") == *JobState=RUNNING* ]]; then
-        printf 'launch/slurm.sh: job %s goes back into the queue\n' "$job" >&2
-        scontrol requeue "$job"
+        if scontrol requeue "$job"; then
+            printf 'launch/slurm.sh: job %s goes back into the queue\n' "$job" >&2
+        else
+            printf 'launch/slurm.sh: Slurm does not put job %s back; start it again to go on\n' "$job" >&2
+        fi
     else
         printf 'launch/slurm.sh: job %s is being ended, and is not put back from here\n' "$job" >&2
     fi

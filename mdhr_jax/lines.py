@@ -24,6 +24,9 @@ from typing import Any, NoReturn
 
 from mdhr_jax.roll_call import Peer
 
+LOST = 76
+"""Exit code of a process that has lost another one of its run, of which it does not know why it ended."""
+
 _TICK_SECONDS = 0.25
 _BEAT_SECONDS = 1.0
 _SEND_SECONDS = 5.0
@@ -164,7 +167,8 @@ class Lines:
                     self.end(
                         f"{self._peers[number].name} has not been heard of for {self._silent_seconds:g} s "
                         "(config.distributed.silent_timeout): it is stopped, or its machine or the network "
-                        "fails. The same command goes on from what is saved"
+                        "fails. The same command goes on from what is saved",
+                        LOST,
                     )
             with self._state:
                 late, doing = self._late, self._doing
@@ -211,7 +215,8 @@ class Lines:
                     if not parting:
                         self.end(
                             f"{self._peers[number].name} is gone: it was killed, has crashed or has lost its "
-                            "machine. See what it said; the same command goes on from what is saved"
+                            "machine. See what it said; the same command goes on from what is saved",
+                            LOST,
                         )
                 continue
             self._heard[number] = time.monotonic()

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from mdhr_jax.lines import LOST
 from tests.line_worker import SILENT_SECONDS, STEP_SECONDS, WORD
 from tests.processes import REPOSITORY, free_port
 
@@ -72,7 +73,7 @@ def test_a_process_that_is_killed_ends_all_and_is_named(who):
     codes, _, errors = run(*behaviours)
     assert codes.pop(who) == -signal.SIGKILL
     assert errors.pop(who) == ""
-    assert codes == [1, 1]
+    assert codes == [LOST] * 2
     for error in errors:
         assert error.startswith(f"error: process {who} on node{who} is gone: ")
         assert len(error.splitlines()) == 1
@@ -82,13 +83,13 @@ def test_a_process_that_is_killed_ends_all_and_is_named(who):
 def test_a_process_that_is_stopped_ends_all_and_ends_when_it_goes_on(who):
     def wake(started):
         other = started[1 - who]
-        assert other.wait(timeout=60) == 1
+        assert other.wait(timeout=60) == LOST
         os.kill(started[who].pid, signal.SIGCONT)
 
     behaviours = ["", ""]
     behaviours[who] = "freeze:5"
     codes, _, errors = run(*behaviours, afterwards=wake)
-    assert codes == [1, 1]
+    assert codes == [LOST] * 2
     named = f"process {who} on node{who} has not been heard of for {SILENT_SECONDS:g} s"
     assert errors[1 - who].startswith(f"error: {named} (config.distributed.silent_timeout)")
     assert errors[who].startswith("error: process ")

@@ -6,7 +6,8 @@ Each call is a line of ``$STAND_INS/calls.jsonl``, its name and arguments.
 the highest exit code. ``srun`` runs the tasks of a step together and ends with the highest exit code; it
 passes USR1 on to them and kills them when it gets TERM, if the job is running, as the real one does. With
 ``$STAND_IN_SRUN`` it ends with that code and runs nothing. ``scontrol`` shows each job in state
-``$STAND_IN_STATE``. ``gcloud`` runs the command on two workers, which are directories of ``$STAND_INS``.
+``$STAND_IN_STATE``, and refuses to put it back where there is ``$STAND_IN_REFUSES``. ``gcloud`` runs the
+command on two workers, which are directories of ``$STAND_INS``.
 """
 
 import json
@@ -119,7 +120,7 @@ def srun(arguments, directory):
 def scontrol(arguments, directory):
     if arguments[:2] == ["show", "job"]:
         print(f"JobId={arguments[2]} JobName=mdhr\n   JobState={os.environ['STAND_IN_STATE']} Reason=None")
-    return 0
+    return int(arguments[0] == "requeue" and "STAND_IN_REFUSES" in os.environ)
 
 
 def gcloud(arguments, directory):

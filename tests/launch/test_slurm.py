@@ -110,6 +110,12 @@ def test_only_what_has_saved_goes_back_into_the_queue(behaviours, state, code, r
     assert ("goes back into the queue" in done.stderr) == bool(requeued)
 
 
+def test_what_slurm_does_not_put_back_has_saved_all_the_same(cluster):
+    done = cluster.run("sbatch", *ONE, cluster.directory, "exit:75", STAND_IN_REFUSES="yes")
+    assert done.returncode == SAVED
+    assert "Slurm does not put job 100 back; start it again to go on" in done.stderr
+
+
 def test_a_task_of_an_array_goes_back_alone(cluster):
     directories = [cluster.root / f"fold {number}" for number in (2, 3)]
     for directory in directories:
