@@ -8,6 +8,7 @@ What one process alone could fail at (files, above all) is done with `together` 
 either all go on or all end with the same error. Where one ends otherwise, `mdhr_jax.lines` ends the others.
 """
 
+import ctypes
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -16,6 +17,8 @@ import json
 import math
 import os
 import platform
+import re
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,10 +37,12 @@ ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "J
 VARIABLES = (ADDRESS, PROCESSES, PROCESS)
 """``host:port`` of a free port of process 0's machine; how many processes there are; which this one is."""
 
+_DEVICES = "JAX_LOCAL_DEVICE_IDS"
+
 # Configuration that hosts may have of their own: where the data lie there, and how fast they are read.
 _OWN_KEYS = ("data.dir", "data.workers", "data.prefetch", "distributed.timeout")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
+_SETTINGS = ("jax_platforms", "jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
 _POLL_MILLISECONDS = 1000
 _PARTING_SECONDS = 60
 _LATER_SECONDS = 60
@@ -81,7 +86,9 @@ def find_place(seconds: float) -> Place | None:
     """
     given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if len(given) == len(VARIABLES):
-        place = Place(given[ADDRESS], _number(given, PROCESSES), _number(given, PROCESS))
+        place = Place(
+            given[ADDRESS], _number(given, PROCESSES), _number(given, PROCESS), devices=_told_devices()
+        )
     elif _slurm_tasks() > 1 or _on_tpu():
         place = _detected(given, seconds)
     elif given:
@@ -122,6 +129,8 @@ def start(config: ConfigDict, directory: Path) -> None:
         return
     facts = describe(config, directory)
     own = roll_call.Member(place.process, place.processes, platform.node(), facts)
+    if place.process == 0:
+        progress.announce(f"waiting at {place.address} for all {place.processes} processes of this run")
     peers = roll_call.meet(own, place.address, seconds)
     global _lines
     _lines = Lines(
@@ -132,6 +141,7 @@ def start(config: ConfigDict, directory: Path) -> None:
     )
     if place.process != 0:
         progress.be_quiet()
+    _delay_aborts()
     # It would take SIGTERM away from whoever else handles it, and knows of no other signal.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
@@ -146,6 +156,16 @@ def start(config: ConfigDict, directory: Path) -> None:
         heartbeat_timeout_seconds=math.ceil(silent_seconds) + _LATER_SECONDS,
     )
     require_same("devices", sorted({device.device_kind for device in jax.local_devices()}))
+
+
+def _delay_aborts() -> None:
+    """Gives the lines the time to say who is lost, where JAX is told at the same moment and aborts.
+
+    The thread that aborts sleeps for a few seconds first: for as many as the signal has for a number.
+    """
+    library = ctypes.CDLL(None)
+    library.signal.argtypes, library.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    library.signal(signal.SIGABRT, ctypes.cast(library.sleep, ctypes.c_void_p))
 
 
 def describe(config: ConfigDict, directory: Path) -> dict[str, dict[str, Any]]:
@@ -308,16 +328,16 @@ def finish() -> None:
         _lines.close()
 
 
-def end(message: str, code: int, *, computing: bool = False) -> NoReturn:
+def end(message: str, code: int, *, perhaps_lost: bool = False) -> NoReturn:
     """Ends all processes of the run at once, each with the same message; does not wait for threads.
 
     Args:
         message: what is wrong.
         code: exit code.
-        computing: whether devices failed; it is then first seen whether another process is gone.
+        perhaps_lost: whether the end of another process may be behind it; that is then told instead.
     """
     if _lines is not None:
-        if computing:
+        if perhaps_lost:
             _lines.wait_for_loss(_LOSS_SECONDS)
         _lines.end(message, code)
     print(f"error: {message}", file=sys.stderr, flush=True)
@@ -368,6 +388,16 @@ def _number(given: Mapping[str, str], name: str) -> int:
         raise ValueError(f"{name} of the environment is {given[name]!r}; expected a whole number") from None
 
 
+def _told_devices() -> tuple[int, ...] | None:
+    """GPUs of its machine that this process is told to take; None where it is not."""
+    told = os.environ.get(_DEVICES)
+    if not told:
+        return None
+    if not re.fullmatch(r"\d+(,\d+)*", told):
+        raise ValueError(f"{_DEVICES} of the environment is {told!r}; expected numbers such as 0,1")
+    return tuple(map(int, told.split(",")))
+
+
 def _slurm_tasks() -> int:
     """Tasks of the Slurm job step that this process is one of; 0 outside of one.
 
@@ -412,8 +442,8 @@ def _slurm_gpus() -> list[int] | None:
     JAX gives each task the GPU of its number on the node. That leaves most GPUs of a node idle where it has
     one task, and names GPUs that a task cannot see where Slurm shows each only its own.
     """
-    if told := os.environ.get("JAX_LOCAL_DEVICE_IDS"):
-        return [int(number) for number in told.split(",")]
+    if (told := _told_devices()) is not None:
+        return list(told)
     number = os.environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]
     if number.isdigit():
         return list(range(int(number)))

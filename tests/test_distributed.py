@@ -16,6 +16,7 @@ from jax._src import clusters
 from mdhr_jax import config as config_lib
 from mdhr_jax import distributed, progress
 from mdhr_jax.distributed import Place, TogetherError
+from mdhr_jax.training import predictions
 from mdhr_jax.training.checkpoints import Checkpoints
 from mdhr_jax.training.experiment import open_experiment
 from mdhr_jax.training.interrupt import SAVED
@@ -82,6 +83,7 @@ def test_the_environment_says_the_place(monkeypatch):
         ({"JAX_PROCESS_ID": ""}, "has JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, but not JAX_PROCESS_ID"),
         ({"JAX_PROCESS_ID": "4"}, "process 4 of 4 does not exist"),
         ({"JAX_PROCESS_ID": "-1"}, "process -1 of 4 does not exist"),
+        ({"JAX_LOCAL_DEVICE_IDS": "0, 1"}, "JAX_LOCAL_DEVICE_IDS of the environment is '0, 1'; expected"),
         ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES of the environment is 'two'; expected a whole"),
     ],
 )
@@ -285,6 +287,12 @@ def compiled(tmp_path_factory):
     return f"--config.compile_cache={tmp_path_factory.mktemp('compiled')}"
 
 
+@pytest.fixture
+def hasty(environment):
+    """An environment for little that is run of what is compiled."""
+    return {**environment, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
 def unlucky(what, *arguments):
     """The command, to one process of which something happens."""
     return ["-m", "tests.unlucky_main", what, *arguments[2:]]
@@ -292,30 +300,28 @@ def unlucky(what, *arguments):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", [1, 0])  # In this order, as the first process keeps what is compiled.
-def test_a_checkpoint_that_one_process_cannot_write_ends_all(
-    who, synthetic_data, environment, compiled, tmp_path
-):
+def test_a_checkpoint_that_one_process_cannot_write_ends_all(who, synthetic_data, hasty, compiled, tmp_path):
     run = tmp_path / "run"
     arguments = plain(run, synthetic_data, compiled, "--config.checkpoint.every_steps=1")
-    done = run_all(unlucky(f"full:{who}", *arguments), as_one_run(environment, 2), timeout=240)
+    done = run_all(unlucky(f"full:{who}", *arguments), as_one_run(hasty, 2), timeout=240)
     found = said(done)
     assert re.fullmatch(rf"error: process {who} on .*: checkpoint could not be written to {run}/.*\n", found)
     assert not list((run / "checkpoints").glob("[0-9]"))
 
 
 @pytest.mark.slow
-def test_a_process_that_hangs_ends_all_and_is_named(synthetic_data, environment, compiled, tmp_path):
+def test_a_process_that_hangs_ends_all_and_is_named(synthetic_data, hasty, compiled, tmp_path):
     # Steps are begun before those before them are done, and no log waits for them.
     more = ["--config.distributed.step_timeout=30", "--config.log.every_steps=1000"]
     arguments = plain(tmp_path / "run", synthetic_data, compiled, "--config.eval.every_epochs=1000", *more)
-    found = said(run_all(unlucky("hang:1", *arguments), as_one_run(environment, 2), timeout=240))
+    found = said(run_all(unlucky("hang:1", *arguments), as_one_run(hasty, 2), timeout=240))
     assert "has come no further for 30 s (config.distributed.step_timeout), after step 2: it waits" in found
     assert "Furthest behind is process 1 on " in found
 
 
 @pytest.mark.slow
 def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
-    synthetic_data, environment, compiled, tmp_path
+    synthetic_data, hasty, compiled, tmp_path
 ):
     run = tmp_path / "run"
     more = ["--config.train.epochs=2", "--config.eval.every_epochs=1", "--config.eval.batch_size=2"]
@@ -330,7 +336,7 @@ def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
 
     def start(what=None):
         command = arguments if what is None else unlucky(what, *arguments)
-        done = run_all(command, as_one_run(environment, 2))
+        done = run_all(command, as_one_run(hasty, 2))
         return [process.returncode for process in done], done[0].stderr
 
     codes, stderr = start("told:1:1")
@@ -350,7 +356,7 @@ def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
 
 
 @pytest.mark.slow
-def test_other_weights_on_one_host_end_all(synthetic_data, environment, tmp_path):
+def test_other_weights_on_one_host_end_all(synthetic_data, hasty, tmp_path):
     config = config_lib.base()
     config.dataset, config.data.dir = "synthetic_bp4d", str(synthetic_data)
     config.model.backbone, config.model.width = "tiny", 8
@@ -365,7 +371,7 @@ def test_other_weights_on_one_host_end_all(synthetic_data, environment, tmp_path
             checkpoints.save(1, {"params": params, "batch_stats": stats}, experiment.metadata())
     arguments = [*plain(tmp_path / "run", synthetic_data), "--config.model.init_from=weights"]
     arguments[arguments.index("tests/plain_config.py")] = str(REPOSITORY / "tests/plain_config.py")
-    found = said(run_all(arguments, as_one_run(environment, 2), folders=homes))
+    found = said(run_all(arguments, as_one_run(hasty, 2), folders=homes))
     assert re.match(
         r'error: the weights at weights of the processes of this run differ: "\w{16}" on process 0, '
         r'"\w{16}" on process 1 on .*; give all the same',
@@ -377,21 +383,21 @@ SWITCHES = ["--config.debug.nans=True", "--config.debug.transfer_guard=disallow"
 
 
 @pytest.mark.slow
-def test_switches_of_debug_work_on_several_processes(synthetic_data, environment, compiled, tmp_path):
+def test_switches_of_debug_work_on_several_processes(synthetic_data, hasty, compiled, tmp_path):
     more = [*SWITCHES, "--config.debug.profile=(2, 3)", "--config.debug.deterministic=True"]
     more += ["--config.train.epochs=6", "--config.eval.every_epochs=6", "--config.mesh.fsdp=2"]
-    done = run_all(plain(tmp_path / "run", synthetic_data, compiled, *more), as_one_run(environment, 2))
+    done = run_all(plain(tmp_path / "run", synthetic_data, compiled, *more), as_one_run(hasty, 2))
     assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
     assert (tmp_path / "run" / "result.json").is_file()
     assert len(list((tmp_path / "run" / "profile").glob("plugins/profile/*"))) == 1
 
 
 @pytest.mark.slow
-def test_a_nan_on_several_processes_names_its_step(synthetic_data, environment, compiled, tmp_path):
+def test_a_nan_on_several_processes_names_its_step(synthetic_data, hasty, compiled, tmp_path):
     more = [*SWITCHES, "--config.train.epochs=6", "--config.eval.every_epochs=6"]
     more += ["--config.train.learning_rate=1e30"]
     arguments = plain(tmp_path / "run", synthetic_data, compiled, *more)
-    found = said(run_all(arguments, as_one_run(environment, 2), timeout=240))
+    found = said(run_all(arguments, as_one_run(hasty, 2), timeout=240))
     assert re.match(
         r"error: step \d gave a NaN\. Which operation did is not found on several processes", found
     )
@@ -414,11 +420,16 @@ def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
     # A line a checkpoint, of which there is one a step.
     assert [(line["kind"], line["step"]) for line in lines] == [("train", 1), ("train", 2), ("eval", 2)]
     assert sorted(path.name for path in (run / "checkpoints").glob("[0-9]*")) == ["1", "2"]
-    # What they saved between them one process goes on from, as if it had been its own.
+    # What they saved between them one process goes on from, as if it had been its own, to what they found.
+    result, scores = json.loads((run / "result.json").read_text()), predictions.read(run).scores
     (run / "result.json").unlink()
     again = run_all(arguments, [environment], devices=2)[0]
     assert again.returncode == 0, again.stderr
     assert "continuing after step 2 of 2" in again.stderr
+    np.testing.assert_allclose(predictions.read(run).scores, scores, rtol=0, atol=1e-5)
+    found = json.loads((run / "result.json").read_text())
+    for name in ("f1", "accuracy", "baseline_f1"):
+        assert found[name] == pytest.approx(result[name], abs=0.1), name
 
 
 @pytest.mark.slow

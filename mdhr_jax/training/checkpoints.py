@@ -266,7 +266,8 @@ class Checkpoints:
             except stored_step.WRITE_FAILURES as error:
                 if threading.current_thread() is threading.main_thread():
                     raise
-                distributed.end(f"{distributed.name_self()}: {self._failure('checkpoint', error)}", FAILED)
+                message = f"{distributed.name_self()}: {self._failure('checkpoint', error)}"
+                distributed.end(message, FAILED, perhaps_lost=True)
 
         checkpointer.wait_until_finished = wait_or_end
 
