@@ -237,7 +237,8 @@ class _Run:
                 if due and not stopped:  # Told to stop, saving comes first.
                     self._evaluate()
                     stopped = distributed.stop_here(self.stop.received)
-                distributed.come_further(f"after step {self.meter.finished}")
+                done = self.meter.finished
+                distributed.come_further(f"with {self.step} steps begun and {done} known to be done")
                 last = self.step >= self.experiment.total_steps or stopped
                 if last or self._save_due():
                     self._save()
