@@ -31,7 +31,7 @@ END
 }
 
 readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
-readonly LOST=76  # mdhr_jax.lines.LOST
+readonly LOST=76  # mdhr_jax.distributed.LOST
 readonly PORT=8476
 
 usage_error() {

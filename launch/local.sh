@@ -27,7 +27,7 @@ END
 }
 
 readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
-readonly LOST=76  # mdhr_jax.lines.LOST
+readonly LOST=76  # mdhr_jax.distributed.LOST
 readonly GRACE=5  # Seconds from being told to end to being killed, once a process has failed.
 
 exec 3>&2

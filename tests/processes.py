@@ -9,6 +9,15 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 
+STEP = {
+    "SLURM_JOB_ID": "4242",
+    "SLURM_STEP_NODELIST": "node[001-002],big7",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "1",
+}
+"""What Slurm tells the third of four tasks."""
+
 
 def free_port() -> int:
     with socket.socket() as listener:

@@ -22,7 +22,7 @@ from mdhr_jax import facs
 from mdhr_jax.data.clips import ClipStream
 from mdhr_jax.data.loader import train_batches
 from mdhr_jax.data.records import open_dataset
-from mdhr_jax.lines import LOST
+from mdhr_jax.distributed import LOST
 from mdhr_jax.training import checkpoints, logs
 from mdhr_jax.training.interrupt import SAVED
 from tests.logged_main import describe

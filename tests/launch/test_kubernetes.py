@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from mdhr_jax.lines import LOST
+from mdhr_jax.distributed import LOST
 from mdhr_jax.training.interrupt import SAVED
 from tests.launch.started import run
 

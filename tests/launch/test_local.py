@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from mdhr_jax.lines import LOST
+from mdhr_jax.distributed import LOST
 from mdhr_jax.training.interrupt import SAVED
 from tests.launch.started import (
     WORKER,

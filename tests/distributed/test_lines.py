@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from mdhr_jax.lines import LOST
-from tests.line_worker import SILENT_SECONDS, STEP_SECONDS, WORD
+from mdhr_jax.distributed import LOST
+from tests.distributed.line_worker import SILENT_SECONDS, STEP_SECONDS, WORD
 from tests.processes import REPOSITORY, free_port
 
 
 def run(*behaviours, points=2000, afterwards=None):
     """Runs a process for each behaviour; gives exit codes, and what each wrote to its outputs."""
     address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "tests.line_worker", address, str(len(behaviours))]
+    command = [sys.executable, "-m", "tests.distributed.line_worker", address, str(len(behaviours))]
     started = [
         subprocess.Popen(
             [*command, str(number), str(points), behaviour],

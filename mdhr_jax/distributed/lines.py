@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from mdhr_jax.roll_call import Peer
+from mdhr_jax.distributed.roll_call import Peer
 
 LOST = 76
 """Exit code of a process that has lost another one of its run, of which it does not know why it ended."""
