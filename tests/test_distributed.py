@@ -232,12 +232,17 @@ def test_a_process_that_hangs_ends_all_and_is_named(synthetic_data, hasty, compi
     assert re.search("Furthest behind is process 1 on .*, with 2 steps begun and [012] known to be", found)
 
 
+SWITCHES = ["--config.debug.nans=True", "--config.debug.transfer_guard=disallow"]
+
+
 @pytest.mark.slow
 def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
     synthetic_data, hasty, compiled, tmp_path
 ):
+    """With all switches of ``config.debug``, which several processes have too."""
     run = tmp_path / "run"
     more = ["--config.train.epochs=2", "--config.eval.every_epochs=1", "--config.eval.batch_size=2"]
+    more += [*SWITCHES, "--config.debug.profile=(1, 1)", "--config.debug.deterministic=True"]
     arguments = plain(run, synthetic_data, compiled, "--config.log.every_steps=1", *more)
 
     def logged():
@@ -256,6 +261,7 @@ def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
     assert codes == [SAVED] * 2, stderr
     assert "told to stop: saved after step 1 of 2" in stderr
     assert (logged(), steps()) == ([("train", 1)], ["1"])
+    assert len(list((run / "profile").glob("plugins/profile/*"))) == 1
     # Now at what chooses no checkpoint any more.
     codes, stderr = start("told:1:3")
     assert codes == [SAVED] * 2, stderr
@@ -290,19 +296,6 @@ def test_other_weights_on_one_host_end_all(synthetic_data, hasty, tmp_path):
         r'"\w{16}" on process 1 on .*; give all the same',
         found,
     )
-
-
-SWITCHES = ["--config.debug.nans=True", "--config.debug.transfer_guard=disallow"]
-
-
-@pytest.mark.slow
-def test_switches_of_debug_work_on_several_processes(synthetic_data, hasty, compiled, tmp_path):
-    more = [*SWITCHES, "--config.debug.profile=(2, 3)", "--config.debug.deterministic=True"]
-    more += ["--config.train.epochs=6", "--config.eval.every_epochs=6", "--config.mesh.fsdp=2"]
-    done = run_all(plain(tmp_path / "run", synthetic_data, compiled, *more), as_one_run(hasty, 2))
-    assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
-    assert (tmp_path / "run" / "result.json").is_file()
-    assert len(list((tmp_path / "run" / "profile").glob("plugins/profile/*"))) == 1
 
 
 @pytest.mark.slow
