@@ -216,7 +216,7 @@ def unlucky(what, *arguments):
 def test_a_checkpoint_that_one_process_cannot_write_ends_all(who, synthetic_data, hasty, compiled, tmp_path):
     run = tmp_path / "run"
     arguments = plain(run, synthetic_data, compiled, "--config.checkpoint.every_steps=1")
-    done = run_all(unlucky(f"full:{who}", *arguments), as_one_run(hasty, 2), timeout=240)
+    done = run_all(unlucky(f"full:{who}", *arguments), as_one_run(hasty, 2))
     found = said(done)
     assert re.fullmatch(rf"error: process {who} on .*: checkpoint could not be written to {run}/.*\n", found)
     assert not list((run / "checkpoints").glob("[0-9]"))
@@ -227,7 +227,7 @@ def test_a_process_that_hangs_ends_all_and_is_named(synthetic_data, hasty, compi
     # Steps are begun before those before them are done, and no log waits for them.
     more = ["--config.distributed.step_timeout=30", "--config.log.every_steps=1000"]
     arguments = plain(tmp_path / "run", synthetic_data, compiled, "--config.eval.every_epochs=1000", *more)
-    found = said(run_all(unlucky("hang:1", *arguments), as_one_run(hasty, 2), timeout=240))
+    found = said(run_all(unlucky("hang:1", *arguments), as_one_run(hasty, 2)))
     assert "has come no further for 30 s (config.distributed.step_timeout), with " in found
     assert re.search("Furthest behind is process 1 on .*, with 2 steps begun and [012] known to be", found)
 
@@ -242,6 +242,7 @@ def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
     """With all switches of ``config.debug``, which several processes have too."""
     run = tmp_path / "run"
     more = ["--config.train.epochs=2", "--config.eval.every_epochs=1", "--config.eval.batch_size=2"]
+    more += ["--config.train.batch_size=4"]  # One step an epoch.
     more += [*SWITCHES, "--config.debug.profile=(1, 1)", "--config.debug.deterministic=True"]
     arguments = plain(run, synthetic_data, compiled, "--config.log.every_steps=1", *more)
 
@@ -303,7 +304,7 @@ def test_a_nan_on_several_processes_names_its_step(synthetic_data, hasty, compil
     more = [*SWITCHES, "--config.train.epochs=6", "--config.eval.every_epochs=6"]
     more += ["--config.train.learning_rate=1e30"]
     arguments = plain(tmp_path / "run", synthetic_data, compiled, *more)
-    found = said(run_all(arguments, as_one_run(hasty, 2), timeout=240))
+    found = said(run_all(arguments, as_one_run(hasty, 2)))
     assert re.match(
         r"error: step \d gave a NaN\. Which operation did is not found on several processes", found
     )
