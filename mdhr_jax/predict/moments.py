@@ -25,6 +25,7 @@ MOST = 60
 MOST_FACES = 24
 """People of a page: those who are seen longest."""
 
+_PICTURE_EDGE = 560
 _MOST_PEAKS = 20
 _WITHOUT_FACES = 3
 
@@ -52,7 +53,8 @@ class Looked:
 
     Attributes:
         moment: which.
-        shown: the frame.
+        extent: width and height of the frame, pixels.
+        picture: the frame, reduced.
         spots, rows: of everybody in it.
         spot, row: of the face; None without one.
         crop: the aligned face; None without one.
@@ -62,7 +64,8 @@ class Looked:
     """
 
     moment: Moment
-    shown: Shown
+    extent: tuple[int, int]
+    picture: UInt8[np.ndarray, "h w 3"]
     spots: tuple[Spot, ...]
     rows: tuple[Row, ...]
     spot: Spot | None = None
@@ -196,7 +199,7 @@ def look(moments: Sequence[Moment], source: Source) -> Iterator[Looked]:
     for number, (shown, spots, rows) in enumerate(source.together(), 1):
         for moment in beginning.pop(number, []):
             if moment.face_id is None:
-                yield Looked(moment, shown, spots, tuple(rows))
+                yield _seen(moment, shown, spots, rows)
             else:
                 opened.append(_Open(moment, windows[moment], {}))
         if not opened and not beginning:
@@ -215,10 +218,18 @@ def look(moments: Sequence[Moment], source: Source) -> Iterator[Looked]:
             one.crops[number] = cut[face_id]
             if number == one.moment.frame:
                 (row,) = [row for row in rows if row.face_id == face_id]
-                one.seen = Looked(one.moment, shown, spots, tuple(rows), spot, row, cut[face_id])
+                seen = _seen(one.moment, shown, spots, rows)
+                one.seen = dataclasses.replace(seen, spot=spot, row=row, crop=cut[face_id])
         for one in [one for one in opened if one.window.frames[-1] == number]:
             opened.remove(one)
             yield explainer.explained(one)
+
+
+def _seen(moment: Moment, shown: Shown, spots: tuple[Spot, ...], rows: Sequence[Row]) -> Looked:
+    extent = shown.width, shown.height
+    scale = min(1.0, _PICTURE_EDGE / max(extent))
+    small = [max(1, round(side * scale)) for side in extent]
+    return Looked(moment, extent, shown.resized(small[0], small[1]), spots, tuple(rows))
 
 
 class _Explainer:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from mdhr_jax.predict import canvas
 from mdhr_jax.predict.canvas import Colour, Pixels
@@ -164,7 +164,7 @@ class Painter:
         """Of a face's box."""
         return BOXES[self._slots.get(face_id, 0) % len(BOXES)]
 
-    def _draw_box(self, place: Pixels, box: Float32[np.ndarray, "4"], face_id: int) -> None:
+    def _draw_box(self, place: Pixels, box: Float[np.ndarray, "4"], face_id: int) -> None:
         colour = self.colour(face_id)
         canvas.frame(place, (box + np.asarray([-1, -1, 1, 1])).tolist(), 5, (0, 0, 0))
         canvas.frame(place, box.tolist(), 3, colour)

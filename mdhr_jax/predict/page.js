@@ -180,9 +180,10 @@
           if (!here) { drawing = false; continue; }
           const x = toX(times[step]);
           if (drawing) ink.lineTo(x, toY(here.high));
-          // A frame alone is a short line.
-          else { ink.moveTo(x, toY(here.high)); ink.lineTo(x + 0.7, toY(here.high)); }
+          else ink.moveTo(x, toY(here.high));
           if (here.low !== here.high) ink.lineTo(x, toY(here.low));
+          // The last frame before a gap is shown until the next one is.
+          if (!at(who, step + 1, au)) ink.lineTo(toX(step + 1 < steps ? times[step + 1] : WHOLE.to), toY(here.low));
           drawing = true;
         }
       } else {
@@ -588,7 +589,8 @@
     svg.innerHTML = `<image href="${one.crop}" width="400" height="400" opacity="0.75" style="filter:grayscale(1)"/>${arcs}${nodes}${numbers}`;
     svg.setAttribute("aria-label", `${edges.length} edges between regions of the face; the strongest: ` +
       (edges.slice(-3).reverse().map((e) => `${names[e.sender]} to ${names[e.receiver]} ${e.weight.toFixed(2)}`).join(", ") || "none"));
-    const hidden = within ? ` ${within} edges inside regions are in the table only.` : "";
+    const hidden = (within ? ` ${within} edges inside regions are in the table only.` : "") +
+      (data.graph.activated ? " Edges start at AUs that the region classifiers take for active, which need not be those present in the end." : "");
     element("graph-text").textContent = (edges.length
       ? `${edges.length} edges between regions of the face in the key frame above, wider and lighter with the weight with which an AU (arrow's head) receives from another; numbers: the strongest.${hidden} `
       : `There is no edge between regions of the face in this key frame.${hidden} `) +

@@ -76,7 +76,7 @@ def _warning(source: Source) -> str:
         return ""
     return (
         '<p class="warning" role="note"><strong>Not valid for real faces.</strong> The model was trained on '
-        f"drawn faces ({html.escape(source.trained.au_set.title)}): it shows how things work, and its scores "
+        f"drawn faces, {html.escape(source.trained.au_set.title)}: it shows how things work, and its scores "
         "of people mean nothing.</p>"
     )
 
