@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,10 +17,10 @@ from mdhr_jax.predict.reading import Overview, Person
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.scorers import as_input
 from mdhr_jax.predict.second_look import Shown, Source
-from mdhr_jax.predict.trail import Spot, Trail
+from mdhr_jax.predict.trail import Spot
 
 MOST = 60
-"""Moments of a page, so that it stays small."""
+"""Moments of a page, so that it stays small; in a crowd one more for each person."""
 
 MOST_FACES = 24
 """People of a page: those who are seen longest."""
@@ -86,7 +86,7 @@ def people_shown(overview: Overview) -> list[Person]:
     return sorted(longest, key=lambda p: p.face_id)
 
 
-def choose(overview: Overview, trail: Trail) -> list[Moment]:
+def choose(overview: Overview, trail: Iterable[tuple[Spot, ...]]) -> list[Moment]:
     """Moments spread over every face's frames, and those in which AUs are strongest; in order.
 
     Args:
@@ -115,7 +115,7 @@ def choose(overview: Overview, trail: Trail) -> list[Moment]:
             if seen[spot.face_id] in wanted.get(spot.face_id, ()):
                 found.add((number, spot.face_id))
             seen[spot.face_id] += 1
-    return [Moment(*key, tuple(sorted(strongest.get(key, ())))) for key in sorted(found)][: MOST + MOST_FACES]
+    return [Moment(*key, tuple(sorted(strongest.get(key, ())))) for key in sorted(found)]
 
 
 def _evenly(count: int, most: int) -> set[int]:

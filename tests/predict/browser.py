@@ -22,8 +22,13 @@ _PATIENCE = 60.0
 
 
 def find() -> str | None:
-    """The program, where it is installed."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    """The program, where it is installed and runs."""
+    for name in NAMES:
+        program = shutil.which(name)
+        # Some systems have a stand-in of that name that tells where to get the real one.
+        if program and not subprocess.run([program, "--version"], capture_output=True, timeout=60).returncode:
+            return program
+    return None
 
 
 def _high(descriptor: int) -> int:

@@ -9,17 +9,15 @@ from PIL import Image
 from tests.predict import browser as browsers
 from tests.predict.looks import LOST, TIMES
 
-PROGRAM = browsers.find()
-pytestmark = [
-    pytest.mark.usefixtures("unoptimized"),
-    pytest.mark.skipif(PROGRAM is None, reason="needs Chromium (apt-get install chromium)"),
-]
+pytestmark = pytest.mark.usefixtures("unoptimized")
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    assert PROGRAM is not None
-    found = browsers.Browser(PROGRAM, tmp_path_factory.mktemp("profile"))
+    program = browsers.find()
+    if program is None:
+        pytest.skip("needs Chromium (apt-get install chromium)")
+    found = browsers.Browser(program, tmp_path_factory.mktemp("profile"))
     yield found
     found.close()
 
