@@ -189,7 +189,7 @@ def look(moments: Sequence[Moment], source: Source) -> Iterator[Looked]:
         ValueError, ImportError: as `Source.together`.
     """
     windows = _windows(moments, source)
-    explainer = _Explainer(source.trained)
+    explainer = _explainer(source.trained)
     beginning: dict[int, list[Moment]] = {}
     for moment in moments:
         first = windows[moment].frames[0] if moment in windows else moment.frame
@@ -232,16 +232,26 @@ def _seen(moment: Moment, shown: Shown, spots: tuple[Spot, ...], rows: Sequence[
     return Looked(moment, extent, shown.resized(small[0], small[1]), spots, tuple(rows))
 
 
+_made: "list[_Explainer]" = []
+
+
+def _explainer(trained: Trained) -> "_Explainer":
+    """That of a model; for recording after recording it is compiled once."""
+    if not _made or _made[0].trained is not trained:
+        _made[:] = [_Explainer(trained)]
+    return _made[0]
+
+
 class _Explainer:
     """What the model looked at, window after window."""
 
     def __init__(self, trained: Trained):
-        self._trained = trained
+        self.trained = trained
         self._weights = jax.device_put((trained.params, trained.batch_stats))
         self._look = jax.jit(self._compute)
 
     def _compute(self, params: Arrays, batch_stats: Arrays, images: Any) -> Any:
-        return explain(self._trained.model, params, batch_stats, as_input(images, self._trained))
+        return explain(self.trained.model, params, batch_stats, as_input(images, self.trained))
 
     def explained(self, one: _Open) -> Looked:
         if one.seen is None:

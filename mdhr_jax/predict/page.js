@@ -634,6 +634,8 @@
   else { showStrip(); showMoment(); }
   new ResizeObserver(draw).observe(canvas);
   window.addEventListener("beforeprint", draw);
+  // Beside the face where there is room.
+  document.querySelector("details").open = window.innerWidth > 900;
   // For tests, and for whoever likes to look.
   window.mdhrPage = { data, faces, times, state, at, show, choose, chooseFace, nearest, toX, whole: WHOLE };
 })();
