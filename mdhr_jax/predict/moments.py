@@ -65,7 +65,7 @@ class Looked:
 
     moment: Moment
     extent: tuple[int, int]
-    picture: UInt8[np.ndarray, "h w 3"]
+    picture: UInt8[np.ndarray, "height width 3"]
     spots: tuple[Spot, ...]
     rows: tuple[Row, ...]
     spot: Spot | None = None

@@ -270,7 +270,7 @@
 
   function show(from, to) {
     const whole = WHOLE.to - WHOLE.from;
-    const least = Math.min(whole, 6 * whole / steps);
+    const least = Math.min(whole, (3 * whole) / steps);
     let span = Math.min(whole, Math.max(least, to - from));
     const middle = (from + to) / 2;
     let begin = Math.min(Math.max(WHOLE.from, middle - span / 2), WHOLE.to - span);

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mdhr_jax.faces import media, options
 from mdhr_jax.faces.people import align_people
 from mdhr_jax.models.explain import explain
 from mdhr_jax.predict import checkpoint, moments, page, page_data, reading
 from mdhr_jax.predict.moments import MOST, MOST_FACES, Moment
 from mdhr_jax.predict.reading import Person
 from mdhr_jax.predict.scorers import as_input
+from mdhr_jax.predict.second_look import Source
+from mdhr_jax.predict.trail import Trail
 from tests.predict import conftest
 from tests.predict.conftest import AU_SET, CLIP, save_run
-from tests.predict.looks import LOST, NAME, Outline, scene, unpacked
-from tests.predict.scene import DotDetector
+from tests.predict.looks import LOST, NAME, Outline, unpacked
 
 pytestmark = pytest.mark.usefixtures("unoptimized")
 NUM = AU_SET.num_aus
@@ -86,16 +88,18 @@ def test_scores_are_those_of_the_table(made, name):
         assert one["time"] == (None if np.isnan(row.timestamp) else row.timestamp)
 
 
+def aligned(made, trained, recording):
+    """Everybody's faces as the command found them."""
+    detector = options.detector(trained.recipe, made.root / "faces", recording.paths[0].stem)
+    return align_people(recording.frames(), trained.recipe, detector)
+
+
 def source_of(made, name, run=None, mode="stream"):
     """What the page is made of, from its table."""
-    from mdhr_jax.faces import media
-    from mdhr_jax.predict.second_look import Source
-    from mdhr_jax.predict.trail import Trail
-
     (recording,) = media.recordings([made.inputs[name]])
     trained = checkpoint.load(run or made.run)
     trail = Trail(made.out)
-    for one in align_people(recording.frames(), trained.recipe, DotDetector()):
+    for one in aligned(made, trained, recording):
         trail.add(one)
     csv = made.path(name, ".csv")
     return Source(recording, csv, reading.overview(csv, AU_SET.aus), trail, trained, mode, None)
@@ -127,15 +131,6 @@ def test_long_recordings_are_put_together_by_lowest_and_highest(made, monkeypatc
         )
 
 
-def runs_of(trained):
-    """The aligned faces of each person's frames in a row, with the number of the first frame."""
-    found = {}
-    for one in align_people(iter(scene()), trained.recipe, DotDetector()):
-        for face in one.faces:
-            found.setdefault((face.track, face.run), (one.index + 1, []))[1].append(face.image)
-    return found
-
-
 def whole(trained, images):
     return explain(trained.model, trained.params, trained.batch_stats, as_input(images[None], trained))
 
@@ -146,12 +141,11 @@ def test_weights_and_attention_are_those_of_the_scores(made, mode):
     source = source_of(made, "talk", mode=mode)
     trained = source.trained
     chosen = moments.choose(source.overview, source.trail)
-    # The video has been through a codec.
     looked = {(one.moment.frame, one.moment.face_id): one for one in moments.look(chosen, source)}
     assert looked.keys() == {(one.frame, one.face_id) for one in chosen}
     checked = 0
     crops: dict = {}
-    for one in align_people(source.recording.frames(), trained.recipe, DotDetector()):
+    for one in aligned(made, trained, source.recording):
         for face in one.faces:
             crops.setdefault((face.track, face.run), (one.index + 1, []))[1].append(face.image)
     for (track, _), (first, images) in crops.items():
@@ -195,7 +189,7 @@ def test_key_frames_are_spread_and_few():
         count = last - first + 1
         people[i] = Person(i, first, last, count, np.zeros(NUM), np.zeros(NUM, int), best, where)
 
-    class Trail:
+    class Everybody:
         def __iter__(self):
             for number in range(1, frames + 1):
                 yield tuple(
@@ -205,7 +199,7 @@ def test_key_frames_are_spread_and_few():
                 )
 
     overview = reading.Overview(frames, frames, True, 200.0, people)
-    chosen = moments.choose(overview, Trail())
+    chosen = moments.choose(overview, Everybody())
     assert len(chosen) <= MOST + MOST_FACES
     by_face = {one.face_id: [m for m in chosen if m.face_id == one.face_id] for one in chosen}
     # Those seen longest, each of them at least once; the first most often and throughout.
