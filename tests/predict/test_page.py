@@ -1,10 +1,13 @@
 """The page: well-formed, in need of nothing; its numbers are the table's, its maps those of the scores."""
 
 import base64
+import functools
 import io
 import json
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -132,7 +135,8 @@ def test_long_recordings_are_put_together_by_lowest_and_highest(made, monkeypatc
 
 
 def whole(trained, images):
-    return explain(trained.model, trained.params, trained.batch_stats, as_input(images[None], trained))
+    clips = as_input(jnp.asarray(images[None]), trained)
+    return jax.jit(functools.partial(explain, trained.model))(trained.params, trained.batch_stats, clips)
 
 
 @pytest.mark.parametrize("mode", ["stream", "clips"])
