@@ -19,16 +19,19 @@ working directory.
   -m MODULE  what python -m runs (mdhr_jax.main)
   -h         this text
 
-A pod that is told to stop and has saved (exit code 75) or whose node is drained is started again; any other
-failure ends the job. Kubernetes 1.26 or newer.
+A pod that is told to stop and has saved (exit code 75), whose node is drained or lost, or that has lost
+another one (76) is started again; any other failure ends the job. Pods may then have to wait for a node, and
+have to wait for each other as long, see --config.distributed.timeout below. Kubernetes 1.26 or newer.
 
 example:
   launch/kubernetes.sh -n bp4d-1 -p 2 -g 8 -i registry/mdhr -c runs -- \
-      --config configs/bp4d.py:fold=1,data=/mnt/data --workdir /mnt/runs/bp4d-1 | kubectl apply -f -
+      --config configs/bp4d.py:fold=1,data=/mnt/data --config.distributed.timeout=3600 \
+      --workdir /mnt/runs/bp4d-1 | kubectl apply -f -
 END
 }
 
 readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
+readonly LOST=76  # mdhr_jax.distributed.LOST
 readonly PORT=8476
 
 usage_error() {
@@ -102,7 +105,7 @@ spec:
       - action: Ignore
         onExitCodes:
           operator: In
-          values: [$SAVED]
+          values: [$SAVED, $LOST]
       - action: Ignore
         onPodConditions:
           - type: DisruptionTarget

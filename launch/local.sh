@@ -19,14 +19,15 @@ Starts python -m mdhr_jax.main ARGUMENT ... PROCESSES times on this machine, as 
 Process 0 writes to the terminal. INT (Ctrl-C), TERM, HUP and USR1 are passed on to all processes. When one
 fails, the others are ended within seconds. The interpreter is $PYTHON, else python.
 
-Exit code: 0 if all processes ended with 0; that of the first that failed; 75 if none failed and some were
-told to stop and saved (the same command goes on from there); 2 after a wrong option.
+Exit code: 0 if all processes ended with 0; that of the first that failed by itself; 75 if none failed and
+some were told to stop and saved (the same command goes on from there); 2 after a wrong option.
 
 example: launch/local.sh -n 2 -d 4 -- --config configs/quickstart.py --workdir runs/two
 END
 }
 
 readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
+readonly LOST=76  # mdhr_jax.distributed.LOST
 readonly GRACE=5  # Seconds from being told to end to being killed, once a process has failed.
 
 exec 3>&2
@@ -128,13 +129,18 @@ done
 exec 2>/dev/null # From here on the shell itself would tell of each process that a signal has ended.
 ((processes == 1)) || say "output of the processes after the first: $logs/process-*.log"
 
-failed=0 saved=0 running=$processes kill_at=''
+failed=0 saved=0 running=$processes kill_at='' lost=''
 
 process_ended() { # RANK CODE
     case $2 in
     0) return ;;
     "$SAVED") saved=$2 && return ;;
+    "$LOST") lost+=" $1" && return ;; # Another one has failed before.
     esac
+    process_failed "$@"
+}
+
+process_failed() { # RANK CODE
     ((failed == 0)) || return 0
     failed=$2
     say "process $1 ended with exit code $2"
@@ -158,6 +164,7 @@ while ((running > 0)); do
         running=$((running - 1))
         process_ended "$rank" "$code"
     done
+    for rank in $lost; do process_failed "$rank" "$LOST"; done
     if [[ -n $kill_at ]] && ((SECONDS >= kill_at)); then signal_processes KILL; fi
     if ((running > 0)); then
         sleep 0.5 &

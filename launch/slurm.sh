@@ -18,9 +18,9 @@ takes all GPUs of the job there; with sbatch --ntasks-per-node=GPUS one process 
   -m MODULE  what python -m runs (mdhr_jax.main)
   -h         this text
 
-USR1 is sent three minutes before the time limit (sbatch --signal=USR1@SECONDS changes that). A training that
-is told to stop saves and ends with exit code 75; then the job is put back into the queue and goes on when
-it starts again, unless it is being cancelled. In an array, %a in an argument is the task's number. The
+USR1 is sent three minutes before the time limit (sbatch --signal=USR1@SECONDS changes that). A training
+that is told to stop saves and ends with exit code 75; then the job is put back into the queue and goes on
+when it starts again, unless it is being cancelled. In an array, %a in an argument is the task's number. The
 interpreter is $PYTHON, else python.
 
 examples, from the clone of the project:
@@ -60,18 +60,33 @@ fi
 # A step does not inherit it, and would be left with one core to read clips.
 if [[ -n ${SLURM_CPUS_PER_TASK:-} ]]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
 
-# Whoever ends the job sends TERM to this shell too; it waits for what the processes say.
-trap : TERM
-code=0
+# A srun that gets TERM kills its tasks, but it passes USR1 on to them: so that they save, whichever of the two
+# this shell is sent, by scancel --batch or sbatch --signal=B:USR1@SECONDS.
+step='' told=''
+tell_step() {
+    told=yes
+    [[ -z $step ]] || kill -s USR1 "$step" 2>/dev/null || true
+}
+trap tell_step TERM USR1
 # When one has ended, the others are given a minute: they may be saving.
-srun --kill-on-bad-exit=0 --wait=60 "${PYTHON:-python}" -m "$module" "$@" || code=$?
+srun --kill-on-bad-exit=0 --wait=60 "${PYTHON:-python}" -m "$module" "$@" </dev/null &
+step=$!
+[[ -z $told ]] || tell_step # It came while there was no step yet.
+while :; do
+    told='' code=0
+    wait "$step" || code=$?
+    [[ -n $told ]] || break # Otherwise a signal has ended the wait.
+done
 
 # Before and after training proper, USR1 just ends a process: there is nothing to save then.
 if ((code == SAVED || code == 128 + $(kill -l USR1))); then
     # Of a job that is cancelled, or that Slurm itself puts back, this is no longer the state.
     if [[ $(scontrol show job "$job") == *JobState=RUNNING* ]]; then
-        printf 'launch/slurm.sh: job %s goes back into the queue\n' "$job" >&2
-        scontrol requeue "$job"
+        if scontrol requeue "$job"; then
+            printf 'launch/slurm.sh: job %s goes back into the queue\n' "$job" >&2
+        else
+            printf 'launch/slurm.sh: Slurm does not put job %s back; start it again to go on\n' "$job" >&2
+        fi
     else
         printf 'launch/slurm.sh: job %s is being ended, and is not put back from here\n' "$job" >&2
     fi

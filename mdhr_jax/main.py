@@ -69,7 +69,9 @@ def _end(error: BaseException) -> int:
         message, code = f"{who}{error}\n(--traceback shows where in the code)", commands.FAILED
     # Otherwise threads of a write that failed midway, or other processes, would hold this one up for minutes.
     if own or isinstance(error, CheckpointError):
-        distributed.end(message, code, computing=isinstance(error, jax.errors.JaxRuntimeError))
+        # Devices, and those who write a checkpoint, wait for each other.
+        perhaps_lost = isinstance(error, jax.errors.JaxRuntimeError | CheckpointError)
+        distributed.end(message, code, perhaps_lost=perhaps_lost)
     return _complain(message, code)
 
 

@@ -1,8 +1,8 @@
 """Steps of a tiny network in float64, by the processes and devices there are, with and without fsdp.
 
 As a command this is a process of a run: ``python -m tests.layouts OUT NAME OTHER...`` trains, saves to
-``OUT/NAME-<fsdp>``, waits for what the layouts OTHER save, goes on from all of it and writes
-``OUT/NAME.json``.
+``OUT/NAME-<fsdp>``, waits for what the layouts OTHER save, goes on from all of it, trains in float32 too and
+writes ``OUT/NAME.json``.
 """
 
 import json
@@ -27,6 +27,9 @@ FSDP = (1, 4)
 STEPS = int(os.environ.get("LAYOUT_STEPS", "3"))
 """Steps before a checkpoint, and two after it."""
 
+SINGLE_FSDP = FSDP if "LAYOUT_STEPS" in os.environ else FSDP[-1:]
+"""With which fsdp float32 is tried."""
+
 _TWO_MORE = 2
 _WAIT_SECONDS = 500
 
@@ -34,8 +37,8 @@ _WAIT_SECONDS = 500
 class Layout:
     """The devices of all processes, cut in one way."""
 
-    def __init__(self, fsdp: int):
-        config = tiny.config(dtype="float64", param_dtype="float64", mfd=False)
+    def __init__(self, fsdp: int, dtype: str = "float64"):
+        config = tiny.config(dtype=dtype, param_dtype=dtype, mfd=False)
         optimizer = make_optimizer(1e-3, 40)
         mesh = parallel.make_mesh(-1, fsdp)
         options = StepOptions(tiny.SIZE, 32, (1.0,) * config.au_set.num_aus, ema=0.5)
@@ -82,6 +85,16 @@ def train(out: Path, name: str) -> tuple[dict[int, Layout], dict[str, list[float
     return layouts, losses
 
 
+def train_single() -> dict[str, list[float]]:
+    """Losses in float32 by fsdp, of as many steps as in `train`."""
+    with jax.enable_x64(False):
+        layouts = {fsdp: Layout(fsdp, "float32") for fsdp in SINGLE_FSDP}
+        return {
+            str(fsdp): layout.steps(layout.begin(), 0, STEPS + _TWO_MORE)[1]
+            for fsdp, layout in layouts.items()
+        }
+
+
 def resume(out: Path, name: str, layouts: dict[int, Layout]) -> dict[str, list[float]]:
     """Losses after the checkpoints of a layout, by the fsdp there and here."""
     losses = {}
@@ -105,9 +118,10 @@ def main(out: Path, name: str, *others: str) -> None:
                 sys.exit(f"{other} has not saved anything in {_WAIT_SECONDS} s")
             time.sleep(0.2)
         losses |= resume(out, other, layouts)
+    single = train_single()
     if distributed.is_first():
-        found = {"processes": jax.process_count(), "devices": jax.device_count(), "losses": losses}
-        (out / f"{name}.json").write_text(json.dumps(found))
+        found = {"processes": jax.process_count(), "devices": jax.device_count()}
+        (out / f"{name}.json").write_text(json.dumps({**found, "losses": losses, "single": single}))
     distributed.finish()
 
 

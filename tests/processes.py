@@ -9,6 +9,15 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 
+STEP = {
+    "SLURM_JOB_ID": "4242",
+    "SLURM_STEP_NODELIST": "node[001-002],big7",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "1",
+}
+"""What Slurm tells the third of four tasks."""
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -28,6 +37,7 @@ def run_all(
     *,
     devices: int = 1,
     more: Mapping[int, Sequence[str]] | None = None,
+    folders: Sequence[Path] | None = None,
     timeout: float = 600,
 ) -> list[subprocess.CompletedProcess[str]]:
     """Runs Python once in each environment, at the same time.
@@ -37,6 +47,7 @@ def run_all(
         environments: of each process.
         devices: simulated CPU devices of each.
         more: further arguments by number of the process.
+        folders: where each is started; in the repository by default.
         timeout: seconds after which they are killed and the test fails.
     """
 
@@ -50,7 +61,7 @@ def run_all(
         return subprocess.run(
             [sys.executable, *arguments, *(more or {}).get(number, ())],
             env=kept,
-            cwd=REPOSITORY,
+            cwd=folders[number] if folders else REPOSITORY,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,21 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 import pytest
-from jax._src import clusters
 
 from mdhr_jax import config as config_lib
 from mdhr_jax import distributed, progress
-from mdhr_jax.distributed import Place, TogetherError
-from tests import layouts, quick
-from tests.processes import REPOSITORY, as_one_run, free_port, run_all, settings
-
-STEP = {
-    "SLURM_JOB_ID": "4242",
-    "SLURM_STEP_NODELIST": "node[001-002],big7",
-    "SLURM_NTASKS": "4",
-    "SLURM_PROCID": "2",
-    "SLURM_LOCALID": "1",
-}
+from mdhr_jax.distributed import TogetherError, processes, roll_call
+from mdhr_jax.training import predictions
+from mdhr_jax.training.checkpoints import Checkpoints
+from mdhr_jax.training.experiment import open_experiment
+from mdhr_jax.training.interrupt import SAVED
+from tests import layouts, quick, tiny
+from tests.processes import REPOSITORY, STEP, as_one_run, free_port, run_all, settings
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +31,6 @@ def alone(monkeypatch):
             monkeypatch.delenv(name)
 
 
-def place_of() -> Place:
-    found = distributed.find_place(1.0)
-    assert found is not None
-    return found
-
-
 def put(monkeypatch, variables):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -48,7 +38,7 @@ def put(monkeypatch, variables):
 
 def test_a_process_alone_waits_for_nobody(monkeypatch, tmp_path):
     # Sockets must not be asked either.
-    monkeypatch.setattr(distributed.roll_call, "meet", lambda *_: pytest.fail("it waits"))
+    monkeypatch.setattr(roll_call, "meet", lambda *_: pytest.fail("it waits"))
     monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("it waits"))
     distributed.start(config_lib.base(), tmp_path)
     put(monkeypatch, settings("node1:9231", 1, 0))
@@ -65,82 +55,11 @@ def test_a_process_alone_waits_for_nobody(monkeypatch, tmp_path):
         distributed.together(lambda: (_ for _ in ()).throw(FileNotFoundError("gone")))
 
 
-def test_the_environment_says_the_place(monkeypatch):
-    put(monkeypatch, settings("node1:9231", 4, 3))
-    assert distributed.find_place(1.0) == Place("node1:9231", 4, 3)
-    put(monkeypatch, STEP)  # What is said outright counts.
-    assert distributed.find_place(1.0) == Place("node1:9231", 4, 3)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"JAX_PROCESS_ID": ""}, "has JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, but not JAX_PROCESS_ID"),
-        ({"JAX_PROCESS_ID": "4"}, "process 4 of 4 does not exist"),
-        ({"JAX_PROCESS_ID": "-1"}, "process -1 of 4 does not exist"),
-        ({"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES of the environment is 'two'; expected a whole"),
-    ],
-)
-def test_an_environment_that_makes_no_sense(change, message, monkeypatch):
-    put(monkeypatch, settings("node1:9231", 4, 3) | change)
-    with pytest.raises(ValueError, match=message):
-        distributed.find_place(1.0)
-
-
 def test_a_timeout_must_be_positive(tmp_path):
     config = config_lib.base()
     config.distributed.timeout = 0
     with pytest.raises(ValueError, match=r"distributed\.timeout must be positive"):
         distributed.start(config, tmp_path)
-
-
-def test_slurm_says_the_place(monkeypatch):
-    put(monkeypatch, STEP)
-    place = place_of()
-    assert (place.processes, place.process, place.devices) == (4, 2, (1,))
-    assert place.address.startswith("node001:")
-    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "big7:9231")
-    assert place_of().address == "big7:9231"
-    # A shell within an allocation of four tasks is no task of theirs.
-    monkeypatch.delenv("JAX_COORDINATOR_ADDRESS")
-    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    assert distributed.find_place(1.0) is None
-
-
-@pytest.mark.parametrize(
-    ("variables", "devices"),
-    [
-        ({}, (1,)),
-        ({"SLURM_GPUS_PER_TASK": "2"}, (0, 1)),
-        ({"SLURM_GPUS_PER_TASK": "a100:3"}, (0, 1, 2)),
-        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (0, 1, 2, 3)),
-        ({"SLURM_STEP_TASKS_PER_NODE": "2(x2)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
-        ({"SLURM_GPUS_PER_TASK": "2", "JAX_LOCAL_DEVICE_IDS": "1,3"}, (1, 3)),
-        ({"SLURM_STEP_TASKS_PER_NODE": "1,3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
-    ],
-)
-def test_tasks_of_slurm_take_the_gpus_they_see(variables, devices, monkeypatch):
-    for name in ("CUDA_VISIBLE_DEVICES", "JAX_LOCAL_DEVICE_IDS"):
-        monkeypatch.delenv(name, raising=False)
-    put(monkeypatch, STEP | variables)
-    assert place_of().devices == devices
-
-
-def test_a_tpu_pod_says_the_place(monkeypatch):
-    monkeypatch.setattr(distributed, "_on_tpu", lambda: True)
-    found = [("10.0.0.2:8482", 4, 1, None), ("10.0.0.2:8482", 1, 0, None), RuntimeError("no answer")]
-
-    def detect(*_):
-        answer = found.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(clusters.ClusterEnv, "auto_detect_unset_distributed_params", detect)
-    assert distributed.find_place(1.0) == Place("10.0.0.2:8482", 4, 1)
-    assert distributed.find_place(1.0) is None  # One host has all of its TPUs.
-    with pytest.raises(ValueError, match="part of a cluster, but no answer; set JAX_COORDINATOR_ADDRESS"):
-        distributed.find_place(1.0)
 
 
 def test_hosts_may_have_data_and_readers_of_their_own(tmp_path):
@@ -169,9 +88,9 @@ def test_hosts_may_have_data_and_readers_of_their_own(tmp_path):
 )
 def test_who_failed_is_named_where_not_all_did(outcomes, message):
     with pytest.raises(TogetherError) as raised:
-        distributed._raise_if_any(outcomes, None)
+        processes._raise_if_any(outcomes, None)
     assert str(raised.value) == message
-    distributed._raise_if_any([[None, "process 0"]], None)
+    processes._raise_if_any([[None, "process 0"]], None)
 
 
 def test_others_than_the_first_are_quiet(monkeypatch, capsys):
@@ -275,6 +194,122 @@ def test_data_missing_on_one_host_end_all(synthetic_data, environment, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """What two processes compile for data that are there already."""
+    return f"--config.compile_cache={tmp_path_factory.mktemp('compiled')}"
+
+
+@pytest.fixture
+def hasty(environment):
+    """An environment for little that is run of what is compiled."""
+    return {**environment, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
+def unlucky(what, *arguments):
+    """The command, to one process of which something happens."""
+    return ["-m", "tests.unlucky_main", what, *arguments[2:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [1, 0])  # In this order, as the first process keeps what is compiled.
+def test_a_checkpoint_that_one_process_cannot_write_ends_all(who, synthetic_data, hasty, compiled, tmp_path):
+    run = tmp_path / "run"
+    arguments = plain(run, synthetic_data, compiled, "--config.checkpoint.every_steps=1")
+    done = run_all(unlucky(f"full:{who}", *arguments), as_one_run(hasty, 2))
+    found = said(done)
+    assert re.fullmatch(rf"error: process {who} on .*: checkpoint could not be written to {run}/.*\n", found)
+    assert not list((run / "checkpoints").glob("[0-9]"))
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_ends_all_and_is_named(synthetic_data, hasty, compiled, tmp_path):
+    # Steps are begun before those before them are done, and no log waits for them.
+    more = ["--config.distributed.step_timeout=30", "--config.log.every_steps=1000"]
+    arguments = plain(tmp_path / "run", synthetic_data, compiled, "--config.eval.every_epochs=1000", *more)
+    found = said(run_all(unlucky("hang:1", *arguments), as_one_run(hasty, 2)))
+    assert "has come no further for 30 s (config.distributed.step_timeout), with " in found
+    assert re.search("Furthest behind is process 1 on .*, with 2 steps begun and [012] known to be", found)
+
+
+SWITCHES = ["--config.debug.nans=True", "--config.debug.transfer_guard=disallow"]
+
+
+@pytest.mark.slow
+def test_an_evaluation_stops_when_one_process_is_told_to_and_is_repeated(
+    synthetic_data, hasty, compiled, tmp_path
+):
+    """With all switches of ``config.debug``, which several processes have too."""
+    run = tmp_path / "run"
+    more = ["--config.train.epochs=2", "--config.eval.every_epochs=1", "--config.eval.batch_size=2"]
+    more += ["--config.train.batch_size=4"]  # One step an epoch.
+    more += [*SWITCHES, "--config.debug.profile=(1, 1)", "--config.debug.deterministic=True"]
+    arguments = plain(run, synthetic_data, compiled, "--config.log.every_steps=1", *more)
+
+    def logged():
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        return [(line["kind"], line["step"]) for line in lines]
+
+    def steps():
+        return sorted(path.name for path in (run / "checkpoints").glob("[0-9]*"))
+
+    def start(what=None):
+        command = arguments if what is None else unlucky(what, *arguments)
+        done = run_all(command, as_one_run(hasty, 2))
+        return [process.returncode for process in done], done[0].stderr
+
+    codes, stderr = start("told:1:1")
+    assert codes == [SAVED] * 2, stderr
+    assert "told to stop: saved after step 1 of 2" in stderr
+    assert (logged(), steps()) == ([("train", 1)], ["1"])
+    assert len(list((run / "profile").glob("plugins/profile/*"))) == 1
+    # Now at what chooses no checkpoint any more.
+    codes, stderr = start("told:1:3")
+    assert codes == [SAVED] * 2, stderr
+    assert "continuing after step 1 of 2" in stderr
+    assert "told to stop: saved after step 2 of 2" in stderr
+    assert not (run / "result.json").exists()
+    codes, stderr = start()
+    assert codes == [0, 0], stderr
+    assert logged() == [("train", 1), ("eval", 1), ("train", 2), ("eval", 2)]
+    assert (run / "result.json").is_file()
+
+
+@pytest.mark.slow
+def test_other_weights_on_one_host_end_all(synthetic_data, hasty, tmp_path):
+    config = config_lib.base()
+    config.dataset, config.data.dir = "synthetic_bp4d", str(synthetic_data)
+    config.model.backbone, config.model.width = "tiny", 8
+    config.data.image_size, config.data.clip_length = 64, 4
+    experiment = open_experiment(config)
+    homes = [tmp_path / f"host {number}" for number in range(2)]
+    for number, home in enumerate(homes):
+        params, stats = tiny.weights(experiment.model.config)
+        # No more than one number differs.
+        params["classifier.prototypes"] = params["classifier.prototypes"].at[0, 0].add(number)
+        with Checkpoints(home / "weights") as checkpoints:
+            checkpoints.save(1, {"params": params, "batch_stats": stats}, experiment.metadata())
+    arguments = [*plain(tmp_path / "run", synthetic_data), "--config.model.init_from=weights"]
+    arguments[arguments.index("tests/plain_config.py")] = str(REPOSITORY / "tests/plain_config.py")
+    found = said(run_all(arguments, as_one_run(hasty, 2), folders=homes))
+    assert re.match(
+        r'error: the weights at weights of the processes of this run differ: "\w{16}" on process 0, '
+        r'"\w{16}" on process 1 on .*; give all the same',
+        found,
+    )
+
+
+@pytest.mark.slow
+def test_a_nan_on_several_processes_names_its_step(synthetic_data, hasty, compiled, tmp_path):
+    more = [*SWITCHES, "--config.train.epochs=6", "--config.eval.every_epochs=6"]
+    more += ["--config.train.learning_rate=1e30"]
+    arguments = plain(tmp_path / "run", synthetic_data, compiled, *more)
+    found = said(run_all(arguments, as_one_run(hasty, 2)))
+    assert re.match(
+        r"error: step \d gave a NaN\. Which operation did is not found on several processes", found
+    )
+
+
 @pytest.mark.slow
 def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
     run, size = tmp_path / "run", ["--config.train.epochs=2", "--config.eval.batch_size=4"]
@@ -292,21 +327,27 @@ def test_two_processes_make_data_train_and_write_once(environment, tmp_path):
     # A line a checkpoint, of which there is one a step.
     assert [(line["kind"], line["step"]) for line in lines] == [("train", 1), ("train", 2), ("eval", 2)]
     assert sorted(path.name for path in (run / "checkpoints").glob("[0-9]*")) == ["1", "2"]
-    # What they saved between them one process goes on from, as if it had been its own.
+    # What they saved between them one process goes on from, as if it had been its own, to what they found.
+    result, scores = json.loads((run / "result.json").read_text()), predictions.read(run).scores
     (run / "result.json").unlink()
     again = run_all(arguments, [environment], devices=2)[0]
     assert again.returncode == 0, again.stderr
     assert "continuing after step 2 of 2" in again.stderr
+    np.testing.assert_allclose(predictions.read(run).scores, scores, rtol=0, atol=1e-5)
+    found = json.loads((run / "result.json").read_text())
+    for name in ("f1", "accuracy", "baseline_f1"):
+        assert found[name] == pytest.approx(result[name], abs=0.1), name
 
 
 @pytest.mark.slow
 def test_processes_and_devices_in_any_layout_compute_the_same(float64, environment, tmp_path):
     """1 x 8 and 2 x 4 processes x devices, each with and without fsdp, from each other's checkpoints.
 
-    ``LAYOUT_STEPS=20`` in the environment makes it longer, and adds 4 x 2.
+    ``LAYOUT_STEPS=20`` in the environment makes it longer, and adds 4 x 2, and float32 without fsdp.
     """
     names = {"2x4": 2, "4x2": 4} if "LAYOUT_STEPS" in os.environ else {"2x4": 2}
     own, losses = layouts.train(tmp_path, "1x8")
+    single = {f"1x8-{fsdp}": values for fsdp, values in layouts.train_single().items()}
     started = environment | {"JAX_ENABLE_X64": "1", "LAYOUT_STEPS": str(layouts.STEPS)}
     del started["JAX_COMPILATION_CACHE_DIR"]  # Both layouts would write to it.
 
@@ -329,7 +370,19 @@ def test_processes_and_devices_in_any_layout_compute_the_same(float64, environme
         told = json.loads((tmp_path / f"{name}.json").read_text())
         assert (told["processes"], told["devices"]) == (names[name], 8)
         found |= {f"{name}: {how}": values for how, values in told["losses"].items()}
+        single |= {f"{name}-{fsdp}": values for fsdp, values in told["single"].items()}
         found |= {f"1x8: {how}": values for how, values in layouts.resume(tmp_path, name, own).items()}
     assert len(found) == 2 + len(names) * (2 + 4 * len(names)) + len(names) * 4
     for how, values in found.items():
         np.testing.assert_allclose(values, expected[-len(values) :], rtol=0, atol=1e-10, err_msg=how)
+    apart = max(np.abs(values - expected[-len(values) :]).max() for values in map(np.array, found.values()))
+    print(f"{len(found)} times up to {len(expected)} steps in float64: at most {apart:.1e} apart")
+
+    # In float32 they part from each other no faster than from float64.
+    assert len(single) == (1 + len(names)) * len(layouts.SINGLE_FSDP)
+    values = np.array(list(single.values()))
+    spread, rounding = np.ptp(values, axis=0), np.maximum.accumulate(np.abs(values - expected).max(axis=0))
+    for step, (between, from_exact) in enumerate(zip(spread, rounding, strict=True), start=1):
+        print(f"float32, step {step}: {between:.1e} between layouts, up to {from_exact:.1e} from float64")
+    assert spread[0] <= 1e-5
+    assert (spread <= rounding).all()

@@ -122,6 +122,7 @@ def test_memory_of_a_device_falls_in_proportion(fsdp):
     kept = jax.tree.map(zeros, (abstract.params, abstract.opt_state))
     whole = sum(leaf.nbytes for leaf in jax.tree.leaves(kept))
     held = parallel.bytes_per_device(kept)
+    print(f"fsdp={fsdp}: {held / 2**20:.2f} MiB a device, {held * fsdp / whole:.3f} even shares of the whole")
     assert whole / fsdp <= held <= 1.1 * whole / fsdp
     assert (held == whole) == (fsdp == 1)
 

@@ -155,7 +155,9 @@ def write(
         text += f"{number})\n"
         for run in group:
             text += f"    {run.condition}\n" if run.condition else ""
-            text += f"    {shlex.join(('bash', str(launcher), *run.arguments))}\n"
+            # Signals that Slurm sends to the script are for the launcher, which takes its place in the end.
+            command_line = shlex.join(("bash", str(launcher), *run.arguments))
+            text += f"    {'exec ' if run is group[-1] else ''}{command_line}\n"
         text += "    ;;\n"
     text += '*)\n    echo "error: there is no task $SLURM_ARRAY_TASK_ID" >&2\n    exit 2\n    ;;\nesac\n'
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

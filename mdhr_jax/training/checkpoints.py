@@ -4,7 +4,7 @@ On disk each step is a directory with two items (see `stored_step`): ``state``, 
 ``meta``, JSON of what makes the weights meaningful. Orbax writes into a temporary directory and renames
 it when all is written, and a checkpoint that is no longer kept is first renamed out of sight; so a process
 killed at any moment leaves only whole checkpoints in the list. Every process of a run must call the
-methods, and all must see one file system.
+methods, and all must see one file system; a write that fails on one of several ends all.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
+from mdhr_jax import distributed
+from mdhr_jax.commands import FAILED
 from mdhr_jax.training import stored_step, workdir
 from mdhr_jax.training.orbax_noise import quiet_orbax
 from mdhr_jax.training.stored_step import CheckpointError
@@ -37,7 +40,8 @@ class Checkpoints:
     """The checkpoints of one run: the latest `keep` and the one with the best mean F1.
 
     Saving copies the state and returns; writing goes on in the background. A write that fails is raised by
-    the next `save`, `wait` or `close`. Opening for writing removes what a killed run left half-written.
+    the next `save`, `wait` or `close`; on one of several processes it ends all of them at once. Opening for
+    writing removes what a killed run left half-written.
 
     Args:
         directory: where the steps lie, such as ``<workdir>/checkpoints``; made unless `read_only`.
@@ -73,6 +77,8 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, CheckpointError) and jax.process_count() > 1:
+            return  # The other processes still wait for this one to write; closing would wait for them.
         try:
             self.close()
         except CheckpointError as failure:
@@ -236,11 +242,34 @@ class Checkpoints:
             read_only=self._read_only,
         )
         try:
-            return ocp.CheckpointManager(self.directory, options=options)
+            manager = ocp.CheckpointManager(self.directory, options=options)
         except stored_step.WRITE_FAILURES as error:
             raise CheckpointError(
                 f"checkpoint directory {self.directory} cannot be used: {stored_step.first_line(error)}"
             ) from error
+        if jax.process_count() > 1 and not self._read_only:
+            self._end_all_after_a_failure(manager)
+        return manager
+
+    def _end_all_after_a_failure(self, manager: Any) -> None:
+        """Has a write that fails in the background end all processes.
+
+        The others wait for it: where Orbax's thread has an error, it meets the other processes before it
+        lets anybody know, but these wait to hear that all is written, for twenty minutes.
+        """
+        checkpointer = manager._checkpointer
+        wait = checkpointer.wait_until_finished
+
+        def wait_or_end() -> None:
+            try:
+                wait()
+            except stored_step.WRITE_FAILURES as error:
+                if threading.current_thread() is threading.main_thread():
+                    raise
+                message = f"{distributed.name_self()}: {self._failure('checkpoint', error)}"
+                distributed.end(message, FAILED, perhaps_lost=True)
+
+        checkpointer.wait_until_finished = wait_or_end
 
     def _step_path(self, step: int) -> Path:
         path = self.directory / str(step)
@@ -270,18 +299,22 @@ class Checkpoints:
         try:
             yield
         except stored_step.WRITE_FAILURES as error:
-            free = shutil.disk_usage(self.directory).free if self.directory.is_dir() else 0
+            failure = self._failure(what, error)
             if jax.process_count() == 1:
                 with contextlib.suppress(*stored_step.WRITE_FAILURES):
                     self._manager.close()
                 # A new manager removes the half-written directory and lists what is really there.
                 self._manager = self._open()
-            reason = "no space left" if _is_full(error) else stored_step.first_line(error)
-            raise CheckpointError(
-                f"{what} could not be written to {self.directory}: {reason} ({_mib(free)} free, the "
-                f"state takes up to {_mib(self._bytes)}). Checkpoints stored before are intact; make room "
-                "or keep fewer, then start the same command again"
-            ) from error
+            raise failure from error
+
+    def _failure(self, what: str, error: BaseException) -> CheckpointError:
+        free = shutil.disk_usage(self.directory).free if self.directory.is_dir() else 0
+        reason = "no space left" if _is_full(error) else stored_step.first_line(error)
+        return CheckpointError(
+            f"{what} could not be written to {self.directory}: {reason} ({_mib(free)} free, the "
+            f"state takes up to {_mib(self._bytes)}). Checkpoints stored before are intact; make room "
+            "or keep fewer, then start the same command again"
+        )
 
 
 def load_weights(

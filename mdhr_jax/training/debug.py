@@ -1,9 +1,11 @@
 """What `--config.debug` switches on: checks and records that cost time, for looking into a run."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+from jax._src import api_util
 from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
@@ -14,13 +16,35 @@ FOLDER = "profile"
 """Within a run's directory."""
 
 
-def checking_nans(config: ConfigDict) -> contextlib.AbstractContextManager[None]:
+class NanError(distributed.TogetherError):
+    """A step of several processes gave a NaN."""
+
+
+@contextlib.contextmanager
+def checking_nans(config: ConfigDict, doing: str) -> Iterator[None]:
     """With ``debug.nans`` the operation that first gives a NaN raises FloatingPointError with its name.
 
     Each step is then looked at before the next, and one that gave a NaN is computed again operation by
     operation; so that its arguments must not be donated.
+
+    Args:
+        config: of the run.
+        doing: what is looked at, for the message.
+
+    Raises:
+        NanError: instead, on several processes, which cannot compute operation by operation.
     """
-    return jax.debug_nans(True) if config.debug.nans else contextlib.nullcontext()
+    if not config.debug.nans:
+        yield
+        return
+    try:
+        with jax.debug_nans(True):
+            yield
+    except api_util.InternalFloatingPointError as error:
+        raise NanError(
+            f"{doing} gave a NaN. Which operation did is not found on several processes: the same command in "
+            "a single process goes on from what is saved and names it"
+        ) from error
 
 
 def guarding_transfers(config: ConfigDict) -> contextlib.AbstractContextManager[None]:

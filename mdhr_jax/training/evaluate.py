@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.metrics import EvalCounts, summarize
 from mdhr_jax.training.predictions import Predictions
 from mdhr_jax.training.step import EvalStep, jit_eval_step
+from mdhr_jax.training.weights import load_alike
+
+
+class StoppedError(RuntimeError):
+    """The process was told to stop, and an evaluation was given up between two batches."""
 
 
 class Evaluator:
@@ -29,10 +34,13 @@ class Evaluator:
 
     Args:
         experiment: data, model and devices.
+        told_to_stop: looked at before each batch; where it is so on one of several processes, all give the
+            evaluation up before the same batch and raise `StoppedError`.
     """
 
-    def __init__(self, experiment: Experiment):
+    def __init__(self, experiment: Experiment, told_to_stop: Callable[[], bool] = lambda: False):
         self._experiment = experiment
+        self._told_to_stop = told_to_stop
         self._step: EvalStep = jit_eval_step(
             experiment.model, experiment.config.data.image_size, experiment.mesh, experiment.states.shardings
         )
@@ -43,6 +51,9 @@ class Evaluator:
         """F1, accuracy and baselines in percent on the videos that choose the checkpoint, threshold 0.5.
 
         As `metrics.summarize` gives them; only counts leave the devices.
+
+        Raises:
+            StoppedError: the process was told to stop.
         """
         experiment = self._experiment
         records = experiment.selection_records
@@ -65,6 +76,9 @@ class Evaluator:
         Args:
             records: videos of the experiment.
             params, batch_stats: of its model.
+
+        Raises:
+            StoppedError: the process was told to stop.
         """
         experiment, windows = self._experiment, self._windows(records)
         length = experiment.config.data.clip_length
@@ -124,6 +138,8 @@ class Evaluator:
         label = "validating" if records is experiment.validation_records else "evaluating"
         with batches, Progress(frames, unit="frames", label=label) as progress:
             for batch in batches:
+                if distributed.stop_here(self._told_to_stop()):
+                    raise StoppedError(f"told to stop while {label}")
                 shown = int((batch["window"] >= 0).sum()) * jax.process_count()
                 yield batch | {"window": batch["window"].astype(np.int32)}
                 progress.update(min(shown * config.data.clip_length, frames - progress.done))
@@ -178,13 +194,14 @@ def load(experiment: Experiment, path: Path) -> tuple[Arrays, Arrays, dict[str, 
     Raises:
         ValueError: the checkpoint was made for something else.
         FileNotFoundError: there is no checkpoint.
+        TogetherError: processes find other weights at the path.
     """
     abstract = experiment.states.abstract
     like = (abstract.params, abstract.batch_stats)
     experiment.check_metadata(checkpoints.load_weights(path, names=())[1])
-    *weights, meta = checkpoints.load_model(path, like=like)
-    params, batch_stats = jax.tree.map(parallel.place, tuple(weights), like)
-    return params, batch_stats, meta
+    loaded = load_alike(str(path), like=like)
+    params, batch_stats = jax.tree.map(parallel.place, (loaded.params, loaded.batch_stats), like)
+    return params, batch_stats, loaded.meta
 
 
 def choose(

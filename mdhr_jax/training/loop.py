@@ -50,31 +50,32 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
     with contextlib.ExitStack() as stack:
         workdir.take(directory, config, stack)
         compile_cache.use(config.compile_cache, directory)
+        stop = stack.enter_context(StopRequest())  # Until the last checkpoint is written.
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
-        with StopRequest() as stop:
-            start = _restore(experiment, checkpoints) or _begin(experiment)
-            evaluator = Evaluator(experiment)
-            with RunLog(
-                directory,
-                experiment.au_set.au_names,
-                tensorboard=config.log.tensorboard,
-                resume_step=start.step or None,
-                enabled=distributed.is_first(),
-            ) as log:
-                announce(_summary(experiment, directory))
-                announce(_memory(start.state))
-                profile = debug.Profile(config, directory)
-                run = _Run(experiment, evaluator, checkpoints, log, stop, start, profile)
-                run.until_stopped()
-            stopped = distributed.stop_here(stop.received)
-        if stopped or run.step < experiment.total_steps or run.evaluation is None:
-            saved_text = f"saved after step {run.step}" if run.step else "before the first step"
-            announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
-            return None
-        # All is saved: from here on a signal may end the process at once.
+        start = _restore(experiment, checkpoints) or _begin(experiment)
+        evaluator = Evaluator(experiment, lambda: stop.received)
+        with RunLog(
+            directory,
+            experiment.au_set.au_names,
+            tensorboard=config.log.tensorboard,
+            resume_step=start.step or None,
+            enabled=distributed.is_first(),
+        ) as log:
+            announce(_summary(experiment, directory))
+            announce(_memory(start.state))
+            profile = debug.Profile(config, directory)
+            run = _Run(experiment, evaluator, checkpoints, log, stop, start, profile)
+            run.until_stopped()
+        saved_text = f"saved after step {run.step}" if run.step else "before the first step"
+        finished = run.step == experiment.total_steps and run.evaluation is not None
         del run, start  # The state of the last step makes room for the best checkpoint.
-        return _finish(experiment, evaluator, checkpoints, directory)
+        if finished and not distributed.stop_here(stop.received):
+            # What this needs is saved: told to stop, it is left and done anew.
+            with contextlib.suppress(evaluate.StoppedError):
+                return _finish(experiment, evaluator, checkpoints, directory)
+        announce(f"told to stop: {saved_text} of {experiment.total_steps}; the same command continues")
+        return None
 
 
 def _summary(experiment: Experiment, directory: Path) -> str:
@@ -236,7 +237,8 @@ class _Run:
                 if due and not stopped:  # Told to stop, saving comes first.
                     self._evaluate()
                     stopped = distributed.stop_here(self.stop.received)
-                distributed.come_further(f"after step {self.step}")
+                done = self.meter.finished
+                distributed.come_further(f"with {self.step} steps begun and {done} known to be done")
                 last = self.step >= self.experiment.total_steps or stopped
                 if last or self._save_due():
                     self._save()
@@ -244,7 +246,8 @@ class _Run:
                     break
                 batch = next(batches)
                 self.profile.before(self.step + 1)
-                with debug.guarding_transfers(config), debug.checking_nans(config):
+                doing = f"step {self.step + 1}"
+                with debug.guarding_transfers(config), debug.checking_nans(config, doing):
                     self._take_step(batch)
                 self.profile.after(self.step, self.state)
                 if self.step % config.log.every_steps == 0:
@@ -254,8 +257,12 @@ class _Run:
         distributed.take_time()
 
     def _evaluate(self) -> None:
+        """Leaves no evaluation where the process is told to stop meanwhile: it is done anew then."""
         self._write_log()
-        self.evaluation = self.evaluator(self.state.evaluated_params, self.state.batch_stats)
+        try:
+            self.evaluation = self.evaluator(self.state.evaluated_params, self.state.batch_stats)
+        except evaluate.StoppedError:
+            return
         validating = self.experiment.validation_records is not None
         self.log.write("validation" if validating else "eval", self.step, self.evaluation)
         where = " on the validation subjects" if validating else ""

@@ -1,14 +1,19 @@
 """Metrics of training steps, kept on the device until somebody wants to see them."""
 
 import math
+from collections import deque
 
 import jax
 
+from mdhr_jax import distributed
 from mdhr_jax.training.step import StepMetrics
 
+_AHEAD = 2
+"""Steps that may have been begun and not finished: enough to keep a device busy."""
 
-class TrainingDivergedError(RuntimeError):
-    """A loss or a gradient stopped being finite."""
+
+class TrainingDivergedError(distributed.TogetherError):
+    """A loss or a gradient stopped being finite; of several processes, on all."""
 
 
 def diverged(when: str, what: str, saved_step: int | None) -> TrainingDivergedError:
@@ -29,7 +34,9 @@ def diverged(when: str, what: str, saved_step: int | None) -> TrainingDivergedEr
 class StepMeter:
     """Collects the metrics of steps and averages them over windows.
 
-    Fetching waits for the device, so it happens once a window and not at every step.
+    Fetching waits for the device, so it happens once a window and not at every step. But a process does not
+    run far ahead of its devices either: batches would pile up there, and who looks at how far it comes would
+    not see whether they still compute.
 
     Args:
         step: steps done before the first window.
@@ -38,10 +45,19 @@ class StepMeter:
     def __init__(self, step: int):
         self._done = step
         self._window: list[StepMetrics] = []
+        self._running: deque[StepMetrics] = deque()
+
+    @property
+    def finished(self) -> int:
+        """Steps that the devices are known to have finished."""
+        return self._done + len(self._window) - len(self._running)
 
     def add(self, metrics: StepMetrics) -> None:
-        """Adds the metrics of the next step, still on the device."""
+        """Adds the metrics of the next step, still on the device; waits until few steps are unfinished."""
         self._window.append(metrics)
+        self._running.append(metrics)
+        while len(self._running) > _AHEAD:
+            jax.block_until_ready(self._running.popleft())
 
     def close_window(self, saved_step: int | None) -> dict[str, float]:
         """Means over the steps since the last window; empty if there are none.
@@ -55,6 +71,7 @@ class StepMeter:
         window = jax.device_get(self._window)
         first, last = self._done + 1, self._done + len(window)
         self._done, self._window = last, []
+        self._running.clear()
         if not window:
             return {}
         # A plain sum: opposite infinities give a NaN, where math.fsum raises an error of its own.

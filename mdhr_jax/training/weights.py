@@ -1,15 +1,19 @@
 """Initial weights from elsewhere: an ImageNet backbone, or a whole trained model."""
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
-from mdhr_jax import facs, parallel
+from mdhr_jax import distributed, facs, parallel
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.progress import announce
 from mdhr_jax.training import checkpoints, temporal_start, transfer
@@ -62,28 +66,71 @@ def load_initial(experiment: Experiment, state: TrainState) -> tuple[TrainState,
         ValueError: the weights are of another model, or of AUs that their data set does not have; the first
             differences are named.
         FileNotFoundError: there is no checkpoint at the path.
+        TogetherError: processes find other weights at the path.
     """
     model = experiment.config.model
-    if model.init_from:
-        meta = checkpoints.load_weights(model.init_from, names=())[1]
-        identity = experiment.identity()
-        added = temporal_start.added_modules(meta.get("model") or {}, identity["model"])
-        if added and meta.get("au_names") == identity["au_names"]:
-            return _add_modules(experiment, state, added, meta)
-        loaded_set = _check_model(meta, identity, model.init_from)
-        if transfer.same_outputs(loaded_set, experiment.au_set):
-            return _replace(state, model.init_from), _origin("model", model.init_from, meta)
-        return _transfer(experiment, state, model.init_from, loaded_set)
-    if model.pretrained != config_lib.SCRATCH:
-        meta = checkpoints.load_weights(model.pretrained, names=())[1]
-        origin = _origin("backbone", model.pretrained, meta)
-        return _replace(state, model.pretrained, only=_BACKBONE), origin
-    return state, None
+    path = model.init_from or model.pretrained
+    if path == config_lib.SCRATCH:
+        return state, None
+    loaded = load_alike(path)
+    meta = loaded.meta
+    if not model.init_from:
+        return _replace(state, loaded, only=_BACKBONE), _origin("backbone", loaded)
+    identity = experiment.identity()
+    added = temporal_start.added_modules(meta.get("model") or {}, identity["model"])
+    if added and meta.get("au_names") == identity["au_names"]:
+        return _add_modules(experiment, state, added, loaded)
+    loaded_set = _check_model(meta, identity, path)
+    if transfer.same_outputs(loaded_set, experiment.au_set):
+        return _replace(state, loaded), _origin("model", loaded)
+    return _transfer(experiment, state, loaded, loaded_set)
 
 
-def _origin(taken: str, path: str, meta: Mapping[str, Any], **details: Any) -> dict[str, Any]:
-    known = {name: meta.get(name) for name in ("dataset", "fold", "step", "config_hash", "source")}
-    return {"taken": taken, "path": path, **known, **details}
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """Weights that have been read.
+
+    Attributes:
+        path: as it was named.
+        params, batch_stats: NumPy arrays by dotted path.
+        meta: what the checkpoint says of them.
+    """
+
+    path: str
+    params: Mapping[str, Any]
+    batch_stats: Mapping[str, Any]
+    meta: dict[str, Any]
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of all of it but the path."""
+        digest = hashlib.sha256(json.dumps(self.meta, sort_keys=True).encode())
+        for part in (self.params, self.batch_stats):
+            for name in sorted(part):
+                array = np.asarray(part[name])
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(array.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load_alike(path: str, *, like: tuple[Arrays, Arrays] | None = None) -> Loaded:
+    """Reads weights, see `checkpoints.load_model`, and makes sure that all processes have read the same.
+
+    Each host may have its own copy at the path, and nothing later would tell that they differ: every device
+    would go on with its own weights.
+
+    Raises:
+        FileNotFoundError, ValueError, CheckpointError: see `checkpoints.load_weights`.
+        TogetherError: they have not.
+    """
+    loaded = Loaded(path, *checkpoints.load_model(path, like=like))
+    if jax.process_count() > 1:
+        distributed.require_same(f"weights at {path}", loaded.fingerprint())
+    return loaded
+
+
+def _origin(taken: str, loaded: Loaded, **details: Any) -> dict[str, Any]:
+    known = {name: loaded.meta.get(name) for name in ("dataset", "fold", "step", "config_hash", "source")}
+    return {"taken": taken, "path": loaded.path, **known, **details}
 
 
 def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str) -> facs.AUSet:
@@ -113,39 +160,39 @@ def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str
 
 
 def _transfer(
-    experiment: Experiment, state: TrainState, path: str, loaded_set: facs.AUSet
+    experiment: Experiment, state: TrainState, loaded: Loaded, loaded_set: facs.AUSet
 ) -> tuple[TrainState, dict[str, Any]]:
-    loaded_params, loaded_stats, meta = checkpoints.load_model(path)
     variant = cast(facs.Variant, experiment.model.config.variant)
     arrays, found = transfer.transfer(
         {**state.params, **state.batch_stats},
-        {**loaded_params, **loaded_stats},
+        {**loaded.params, **loaded.batch_stats},
         experiment.au_set.for_variant(variant),
         loaded_set.for_variant(variant),
     )
-    announce(f"{path} is of {loaded_set.title}, this run of {experiment.au_set.title}; {found.message()}")
+    announce(
+        f"{loaded.path} is of {loaded_set.title}, this run of {experiment.au_set.title}; {found.message()}"
+    )
     params = {name: arrays[name] for name in state.params}
     batch_stats = {name: arrays[name] for name in state.batch_stats}
-    return _with(state, params, batch_stats), _origin("transfer", path, meta, transfer=found.as_json())
+    return _with(state, params, batch_stats), _origin("transfer", loaded, transfer=found.as_json())
 
 
 def _add_modules(
-    experiment: Experiment, state: TrainState, added: tuple[str, ...], meta: Mapping[str, Any]
+    experiment: Experiment, state: TrainState, added: tuple[str, ...], loaded: Loaded
 ) -> tuple[TrainState, dict[str, Any]]:
-    path, identity = experiment.config.model.init_from, experiment.identity()
+    path, meta, identity = loaded.path, loaded.meta, experiment.identity()
     _check_model(
         meta, identity | {"model": temporal_start.without(meta["model"], identity["model"], added)}, path
     )
     announce(f"{path} is of a model without {' and '.join(added)}, which start as next to nothing")
     state = _with(state, temporal_start.start(state.params, added), state.batch_stats)
-    state = _replace(state, path, leave=temporal_start.prefixes(added))
-    return state, _origin("model", path, meta, added=list(added))
+    state = _replace(state, loaded, leave=temporal_start.prefixes(added))
+    return state, _origin("model", loaded, added=list(added))
 
 
-def _replace(state: TrainState, path: str, *, only: str = "", leave: tuple[str, ...] = ()) -> TrainState:
-    loaded_params, loaded_stats, _ = checkpoints.load_model(path)
-    params = _merge(state.params, loaded_params, path, only, leave)
-    batch_stats = _merge(state.batch_stats, loaded_stats, path, only, leave)
+def _replace(state: TrainState, loaded: Loaded, *, only: str = "", leave: tuple[str, ...] = ()) -> TrainState:
+    params = _merge(state.params, loaded.params, loaded.path, only, leave)
+    batch_stats = _merge(state.batch_stats, loaded.batch_stats, loaded.path, only, leave)
     return _with(state, params, batch_stats)
 
 

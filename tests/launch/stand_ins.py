@@ -3,14 +3,17 @@
 Each call is a line of ``$STAND_INS/calls.jsonl``, its name and arguments.
 
 ``sbatch`` runs the script at once, as a copy elsewhere, each task of an array after the other, and ends with
-the highest exit code. ``srun`` runs the tasks of a step together and ends with the highest exit code; with
-``$STAND_IN_SRUN`` it ends with that one and runs nothing. ``scontrol`` shows each job in state
-``$STAND_IN_STATE``. ``gcloud`` runs the command on two workers, which are directories of ``$STAND_INS``.
+the highest exit code. ``srun`` runs the tasks of a step together and ends with the highest exit code; it
+passes USR1 on to them and kills them when it gets TERM, if the job is running, as the real one does. With
+``$STAND_IN_SRUN`` it ends with that code and runs nothing. ``scontrol`` shows each job in state
+``$STAND_IN_STATE``, and refuses to put it back where there is ``$STAND_IN_REFUSES``. ``gcloud`` runs the
+command on two workers, which are directories of ``$STAND_INS``.
 """
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,16 +98,29 @@ def srun(arguments, directory):
     if "STAND_IN_SRUN" in os.environ:
         return int(os.environ["STAND_IN_SRUN"])
     tasks, nodes = int(os.environ["SLURM_NTASKS"]), int(os.environ["SLURM_JOB_NUM_NODES"])
+    started = []
+
+    def receive(number, frame):
+        if number == signal.SIGTERM and os.environ["STAND_IN_STATE"] != "RUNNING":
+            return  # Slurm refuses to kill a step of a job that is being ended already.
+        for process in started:
+            process.send_signal(signal.SIGKILL if number == signal.SIGTERM else number)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, receive)
     return together(
-        (command, None, {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task % (tasks // nodes))})
-        for task in range(tasks)
+        (
+            (command, None, {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task % (tasks // nodes))})
+            for task in range(tasks)
+        ),
+        started,
     )
 
 
 def scontrol(arguments, directory):
     if arguments[:2] == ["show", "job"]:
         print(f"JobId={arguments[2]} JobName=mdhr\n   JobState={os.environ['STAND_IN_STATE']} Reason=None")
-    return 0
+    return int(arguments[0] == "requeue" and "STAND_IN_REFUSES" in os.environ)
 
 
 def gcloud(arguments, directory):
@@ -127,12 +143,14 @@ def gcloud(arguments, directory):
     )
 
 
-def together(commands):
-    """Runs commands at the same time, each with a directory and variables; the highest exit code."""
-    processes = [
-        subprocess.Popen(command, cwd=directory, env={**os.environ, **more})
-        for command, directory, more in commands
-    ]
+def together(commands, started=None):
+    """Runs commands at the same time, each with a directory and variables; the highest exit code.
+
+    What has been started is added to a list.
+    """
+    processes = [] if started is None else started
+    for command, directory, more in commands:
+        processes.append(subprocess.Popen(command, cwd=directory, env={**os.environ, **more}))
     codes = [process.wait() for process in processes]
     return max(code if code >= 0 else 128 - code for code in codes)
 

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from mdhr_jax.distributed import LOST
 from mdhr_jax.training.interrupt import SAVED
 from tests.launch.started import run
 
@@ -54,7 +55,7 @@ def test_pods_find_each_other_by_the_service():
 def test_only_what_has_saved_or_lost_its_node_is_started_again():
     _, job, pod = made("-s", "60", "--", "x")
     codes, conditions = job["spec"]["podFailurePolicy"]["rules"]
-    assert (codes["action"], codes["onExitCodes"]["values"]) == ("Ignore", [SAVED])
+    assert (codes["action"], codes["onExitCodes"]["values"]) == ("Ignore", [SAVED, LOST])
     assert conditions["action"] == "Ignore"
     assert conditions["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     assert job["spec"]["backoffLimit"] == 0

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from mdhr_jax.distributed import LOST
 from mdhr_jax.training.interrupt import SAVED
 from tests.launch.started import (
     WORKER,
@@ -104,6 +105,9 @@ def test_each_process_has_devices_of_its_own(tmp_path):
         (["exit:3", "fail:4"], 3),
         (["fail:4", "fail:5", "exit:3"], 3),
         (["deaf", "kill"], KILLED),
+        (["exit:76", "exit:76"], LOST),
+        (["exit:75", "exit:76"], LOST),
+        (["deaf", "exit:76"], LOST),
     ],
 )
 def test_the_exit_code_is_that_of_the_first_that_failed(behaviours, code, directory):

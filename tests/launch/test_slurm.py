@@ -9,7 +9,17 @@ import pytest
 
 from mdhr_jax.training.interrupt import SAVED
 from tests.launch import stand_ins
-from tests.launch.started import REPOSITORY, WORKER, end, run, start, wait_for_workers, workers
+from tests.launch.started import (
+    REPOSITORY,
+    WORKER,
+    end,
+    run,
+    signals,
+    start,
+    wait_for,
+    wait_for_workers,
+    workers,
+)
 
 ONE = ("launch/slurm.sh", "-m", WORKER)
 
@@ -100,6 +110,12 @@ def test_only_what_has_saved_goes_back_into_the_queue(behaviours, state, code, r
     assert ("goes back into the queue" in done.stderr) == bool(requeued)
 
 
+def test_what_slurm_does_not_put_back_has_saved_all_the_same(cluster):
+    done = cluster.run("sbatch", *ONE, cluster.directory, "exit:75", STAND_IN_REFUSES="yes")
+    assert done.returncode == SAVED
+    assert "Slurm does not put job 100 back; start it again to go on" in done.stderr
+
+
 def test_a_task_of_an_array_goes_back_alone(cluster):
     directories = [cluster.root / f"fold {number}" for number in (2, 3)]
     for directory in directories:
@@ -128,6 +144,29 @@ def test_the_job_waits_for_what_saves(state, cluster):
     done = end(process)
     assert done.returncode == SAVED, done.stderr
     assert cluster.requeued == (["7"] if state == "RUNNING" else [])
+
+
+def test_a_job_that_is_cancelled_saves_though_all_of_it_gets_term(cluster):
+    process = cluster.start_job(*ONE, cluster.directory, "save", state="CANCELLED")
+    wait_for_workers(cluster.directory, 2, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    done = end(process)
+    assert done.returncode == SAVED, done.stderr
+    assert cluster.requeued == []
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+def test_what_only_the_script_is_told_makes_the_processes_save(sent, cluster):
+    # Those that save at their second signal would be killed by a srun that gets TERM.
+    process = cluster.start_job(*ONE, cluster.directory, "save:2", "save")
+    wait_for_workers(cluster.directory, 2, process)
+    process.send_signal(sent)
+    wait_for(lambda: signals(cluster.directory) == [["SIGUSR1"]] * 2, process)
+    process.send_signal(sent)
+    done = end(process)
+    assert done.returncode == SAVED, done.stderr
+    assert signals(cluster.directory)[0] == ["SIGUSR1"] * 2
+    assert cluster.requeued == ["7"]
 
 
 @pytest.mark.parametrize(

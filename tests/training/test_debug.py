@@ -37,10 +37,17 @@ def test_the_operation_that_gives_a_nan_is_named():
     def step(x):
         return np.float32(2) * jax.numpy.log(x)
 
-    with debug.checking_nans(switched()):
+    with debug.checking_nans(switched(), "step 3"):
         assert np.isnan(jax.jit(step)(-1.0))
-    with debug.checking_nans(switched(nans=True)), pytest.raises(FloatingPointError, match=r"\blog\b"):
+    on = switched(nans=True)
+    with debug.checking_nans(on, "step 3"), pytest.raises(FloatingPointError, match=r"\blog\b"):
         jax.jit(step)(-1.0)
+    # As several processes have it.
+    compiled = jax.jit(step).lower(-1.0).compile()
+    for _ in range(2):
+        with pytest.raises(debug.NanError) as raised, debug.checking_nans(on, "step 3"):
+            compiled(-1.0)
+        assert str(raised.value).startswith("step 3 gave a NaN. ")
 
 
 @pytest.mark.parametrize(

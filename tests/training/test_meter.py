@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -16,6 +17,20 @@ def test_windows_average_their_own_steps():
     assert meter.close_window(None) == {}
     meter.add(step(8))
     assert meter.close_window(None) == {"loss": 8, "grad_norm": 1}
+
+
+def test_a_process_does_not_run_far_ahead_of_its_devices(monkeypatch):
+    waited = []
+    monkeypatch.setattr(jax, "block_until_ready", lambda metrics: waited.append(float(metrics["loss"])))
+    meter = StepMeter(10)
+    for number in range(11, 16):
+        meter.add(step(number))
+    assert (waited, meter.finished) == ([11, 12, 13], 13)
+    # To fetch waits for the rest.
+    meter.close_window(None)
+    assert meter.finished == 15
+    meter.add(step(16))
+    assert (waited, meter.finished) == ([11, 12, 13], 15)
 
 
 @pytest.mark.parametrize("values", [(float("nan"), 1), (float("inf"), 1), (float("inf"), float("-inf"))])

@@ -1,7 +1,8 @@
-"""A process of a run without devices: ``python -m tests.line_worker ADDRESS PROCESSES PROCESS POINTS WHAT``.
+"""A process of a run without devices: ``python -m tests.distributed.line_worker``.
 
-It comes by so many points, stops where all do, and says where that was. At a point that its behaviour names
-(``fail:7``, nothing for none) something happens to it.
+Its arguments are ADDRESS PROCESSES PROCESS POINTS BEHAVIOUR. It comes by so many points, stops where all do,
+and says where that was. At a point that its behaviour names (``fail:7``, nothing for none) something happens
+to it.
 """
 
 import os
@@ -11,8 +12,8 @@ import sys
 import threading
 import time
 
-from mdhr_jax import roll_call
-from mdhr_jax.lines import Lines
+from mdhr_jax.distributed import roll_call
+from mdhr_jax.distributed.lines import Lines
 
 SILENT_SECONDS, STEP_SECONDS = 3.0, 4.0
 WORD = "no disk"

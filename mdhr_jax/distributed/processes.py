@@ -1,14 +1,10 @@
-"""Several processes as one run: how they find each other, and how they stay together outside the devices.
-
-Which processes there are is told by Slurm (tasks of a job step), by the TPU pod, or by three variables of
-the environment, in `VARIABLES`. A process that none of these speaks of is alone: it waits for nobody and
-asks no network.
+"""What the processes of a run do together outside the devices: begin, agree, end.
 
 What one process alone could fail at (files, above all) is done with `together` or `by_first`, after which
-either all go on or all end with the same error. Where one ends otherwise, `mdhr_jax.lines` ends the others.
+either all go on or all end with the same error. Where one ends otherwise, the `lines` end the others.
 """
 
-import dataclasses
+import ctypes
 import hashlib
 import importlib.metadata
 import itertools
@@ -16,28 +12,26 @@ import json
 import math
 import os
 import platform
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jax
-from jax._src import cloud_tpu_init, clusters
 from jax._src import distributed as jax_distributed
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
-from mdhr_jax import progress, roll_call
-from mdhr_jax.lines import Lines
-
-ADDRESS, PROCESSES, PROCESS = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-VARIABLES = (ADDRESS, PROCESSES, PROCESS)
-"""``host:port`` of a free port of process 0's machine; how many processes there are; which this one is."""
+from mdhr_jax import progress
+from mdhr_jax.distributed import roll_call
+from mdhr_jax.distributed.lines import Lines
+from mdhr_jax.distributed.place import find_place
 
 # Configuration that hosts may have of their own: where the data lie there, and how fast they are read.
 _OWN_KEYS = ("data.dir", "data.workers", "data.prefetch", "distributed.timeout")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-_SETTINGS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
+_SETTINGS = ("jax_platforms", "jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
 _POLL_MILLISECONDS = 1000
 _PARTING_SECONDS = 60
 _LATER_SECONDS = 60
@@ -51,50 +45,6 @@ _lines: Lines | None = None
 
 class TogetherError(RuntimeError):
     """All processes of the run end with this very error."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """This process among those of its run.
-
-    Attributes:
-        address: of the coordinator, ``host:port``.
-        processes: how many there are.
-        process: which this one is.
-        devices: numbers of the machine's GPUs that it takes; None for all that it sees.
-    """
-
-    address: str
-    processes: int
-    process: int
-    devices: tuple[int, ...] | None = None
-
-
-def find_place(seconds: float) -> Place | None:
-    """This process's place as its environment tells it; None where it is alone.
-
-    Args:
-        seconds: that may be spent on looking up the hosts of a TPU pod.
-
-    Raises:
-        ValueError: the environment says it only in part, or contradicts itself.
-    """
-    given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
-    if len(given) == len(VARIABLES):
-        place = Place(given[ADDRESS], _number(given, PROCESSES), _number(given, PROCESS))
-    elif _slurm_tasks() > 1 or _on_tpu():
-        place = _detected(given, seconds)
-    elif given:
-        missing = ", ".join(name for name in VARIABLES if name not in given)
-        raise ValueError(
-            f"the environment has {', '.join(given)}, but not {missing}; a run of several processes needs "
-            "all three, a process alone none"
-        )
-    else:
-        return None
-    if not 0 <= place.process < place.processes:
-        raise ValueError(f"process {place.process} of {place.processes} does not exist; they count from 0")
-    return place if place.processes > 1 else None
 
 
 def start(config: ConfigDict, directory: Path) -> None:
@@ -122,6 +72,8 @@ def start(config: ConfigDict, directory: Path) -> None:
         return
     facts = describe(config, directory)
     own = roll_call.Member(place.process, place.processes, platform.node(), facts)
+    if place.process == 0:
+        progress.announce(f"waiting at {place.address} for all {place.processes} processes of this run")
     peers = roll_call.meet(own, place.address, seconds)
     global _lines
     _lines = Lines(
@@ -132,6 +84,7 @@ def start(config: ConfigDict, directory: Path) -> None:
     )
     if place.process != 0:
         progress.be_quiet()
+    _delay_aborts()
     # It would take SIGTERM away from whoever else handles it, and knows of no other signal.
     jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
@@ -148,6 +101,16 @@ def start(config: ConfigDict, directory: Path) -> None:
     require_same("devices", sorted({device.device_kind for device in jax.local_devices()}))
 
 
+def _delay_aborts() -> None:
+    """Gives the lines the time to say who is lost, where JAX is told at the same moment and aborts.
+
+    The thread that aborts sleeps for a few seconds first: for as many as the signal has for a number.
+    """
+    library = ctypes.CDLL(None)
+    library.signal.argtypes, library.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+    library.signal(signal.SIGABRT, ctypes.cast(library.sleep, ctypes.c_void_p))
+
+
 def describe(config: ConfigDict, directory: Path) -> dict[str, dict[str, Any]]:
     """What all processes of a run must have in common.
 
@@ -159,7 +122,7 @@ def describe(config: ConfigDict, directory: Path) -> dict[str, dict[str, Any]]:
         ``code``: hash of each source file; ``libraries``: versions; ``settings``: of JAX; ``config``: its
         values by dotted key, but for those that a host may have of its own; ``workdir``.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     values = config_lib.flatten(config_lib.as_json(config))
     return {
         roll_call.CODE: {
@@ -308,16 +271,16 @@ def finish() -> None:
         _lines.close()
 
 
-def end(message: str, code: int, *, computing: bool = False) -> NoReturn:
+def end(message: str, code: int, *, perhaps_lost: bool = False) -> NoReturn:
     """Ends all processes of the run at once, each with the same message; does not wait for threads.
 
     Args:
         message: what is wrong.
         code: exit code.
-        computing: whether devices failed; it is then first seen whether another process is gone.
+        perhaps_lost: whether the end of another process may be behind it; that is then told instead.
     """
     if _lines is not None:
-        if computing:
+        if perhaps_lost:
             _lines.wait_for_loss(_LOSS_SECONDS)
         _lines.end(message, code)
     print(f"error: {message}", file=sys.stderr, flush=True)
@@ -359,67 +322,3 @@ def _wait(key: str) -> str:
         except jax.errors.JaxRuntimeError as error:
             if "DEADLINE_EXCEEDED" not in str(error):
                 raise
-
-
-def _number(given: Mapping[str, str], name: str) -> int:
-    try:
-        return int(given[name])
-    except ValueError:
-        raise ValueError(f"{name} of the environment is {given[name]!r}; expected a whole number") from None
-
-
-def _slurm_tasks() -> int:
-    """Tasks of the Slurm job step that this process is one of; 0 outside of one.
-
-    The step's own number counts where there is one: a shell within an allocation is a step of one task, and
-    tells the allocation's number as well.
-    """
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS", "")
-    return int(tasks) if tasks.isdigit() and clusters.SlurmCluster.is_env_present() else 0
-
-
-def _on_tpu() -> bool:
-    """Whether this machine has TPUs that JAX is going to use; the machine then knows of the pod."""
-    settings: Any = jax.config
-    platforms = (settings.jax_platforms or "tpu").split(",")
-    return cloud_tpu_init.running_in_cloud_tpu_vm and "tpu" in platforms
-
-
-def _detected(given: Mapping[str, str], seconds: float) -> Place:
-    """What JAX finds out of Slurm or a TPU pod, but for what is given."""
-    try:
-        found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
-            given.get(ADDRESS),
-            _number(given, PROCESSES) if PROCESSES in given else _slurm_tasks() or None,
-            _number(given, PROCESS) if PROCESS in given else None,
-            _slurm_gpus(),
-            None,
-            math.ceil(seconds),
-        )
-        address, processes, process, devices = found
-        if address is None or processes is None or process is None:
-            raise RuntimeError("it does not say who takes part")
-    except (RuntimeError, KeyError, OSError) as error:
-        raise ValueError(
-            f"this machine is part of a cluster, but {error}; set {', '.join(VARIABLES)} on each host"
-        ) from error
-    return Place(address, processes, process, None if devices is None else tuple(devices))
-
-
-def _slurm_gpus() -> list[int] | None:
-    """GPUs that this task of a Slurm step takes, out of those that it sees; None to leave it to JAX.
-
-    JAX gives each task the GPU of its number on the node. That leaves most GPUs of a node idle where it has
-    one task, and names GPUs that a task cannot see where Slurm shows each only its own.
-    """
-    if told := os.environ.get("JAX_LOCAL_DEVICE_IDS"):
-        return [int(number) for number in told.split(",")]
-    number = os.environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]
-    if number.isdigit():
-        return list(range(int(number)))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    # Such as "2(x3),1": nodes with two tasks and one with one.
-    of_nodes = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
-    if visible and of_nodes.partition("(")[0] == "1" and "," not in of_nodes:
-        return list(range(len(visible.split(","))))
-    return None

@@ -8,14 +8,15 @@ import time
 
 import pytest
 
-from tests.line_worker import SILENT_SECONDS, STEP_SECONDS, WORD
+from mdhr_jax.distributed import LOST
+from tests.distributed.line_worker import SILENT_SECONDS, STEP_SECONDS, WORD
 from tests.processes import REPOSITORY, free_port
 
 
 def run(*behaviours, points=2000, afterwards=None):
     """Runs a process for each behaviour; gives exit codes, and what each wrote to its outputs."""
     address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "tests.line_worker", address, str(len(behaviours))]
+    command = [sys.executable, "-m", "tests.distributed.line_worker", address, str(len(behaviours))]
     started = [
         subprocess.Popen(
             [*command, str(number), str(points), behaviour],
@@ -72,7 +73,7 @@ def test_a_process_that_is_killed_ends_all_and_is_named(who):
     codes, _, errors = run(*behaviours)
     assert codes.pop(who) == -signal.SIGKILL
     assert errors.pop(who) == ""
-    assert codes == [1, 1]
+    assert codes == [LOST] * 2
     for error in errors:
         assert error.startswith(f"error: process {who} on node{who} is gone: ")
         assert len(error.splitlines()) == 1
@@ -82,13 +83,13 @@ def test_a_process_that_is_killed_ends_all_and_is_named(who):
 def test_a_process_that_is_stopped_ends_all_and_ends_when_it_goes_on(who):
     def wake(started):
         other = started[1 - who]
-        assert other.wait(timeout=60) == 1
+        assert other.wait(timeout=60) == LOST
         os.kill(started[who].pid, signal.SIGCONT)
 
     behaviours = ["", ""]
     behaviours[who] = "freeze:5"
     codes, _, errors = run(*behaviours, afterwards=wake)
-    assert codes == [1, 1]
+    assert codes == [LOST] * 2
     named = f"process {who} on node{who} has not been heard of for {SILENT_SECONDS:g} s"
     assert errors[1 - who].startswith(f"error: {named} (config.distributed.silent_timeout)")
     assert errors[who].startswith("error: process ")
@@ -113,6 +114,14 @@ def test_a_process_that_comes_no_further_ends_all():
     named = f"error: process 1 on node1 has come no further for {STEP_SECONDS:g} s"
     (message,) = set(errors)
     assert message.startswith(f"{named} (config.distributed.step_timeout), after point 5: ")
+    assert "Furthest behind is process 1 on node1, after point 5. " in message
+
+
+def test_where_all_hang_at_nearly_the_same_time_one_is_heard():
+    codes, _, errors = run("hang:5", "hang:6", "hang:4", "hang:5")
+    assert codes == [1] * 4
+    (message,) = set(errors)
+    assert "Furthest behind is process 2 on node2, after point 4. " in message
 
 
 def test_what_takes_time_is_waited_for_and_who_is_done_may_go():

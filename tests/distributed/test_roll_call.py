@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mdhr_jax import roll_call
-from mdhr_jax.roll_call import Member
+from mdhr_jax.distributed import roll_call
+from mdhr_jax.distributed.roll_call import Member
 from tests.processes import free_port
 
 FACTS = {"code": {"a.py": "12", "b.py": "34"}, "config": {"seed": 0, "train.epochs": 3}}

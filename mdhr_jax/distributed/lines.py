@@ -6,7 +6,7 @@ call stay open, one from each process to process 0, and a thread of each process
 
 * A process that fails says why; all end with its message.
 * One that is killed hangs up, and one that is stopped or cut off falls silent: all end, and name it.
-* One that is alive, but has come no further for long, ends all itself.
+* One that is alive, but has come no further for long, ends all itself, and says who is furthest behind.
 * One that is told to stop asks at which point of their way all can: none waits for that but those asked.
 
 Nothing of this uses devices, or JAX.
@@ -22,13 +22,17 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from mdhr_jax.roll_call import Peer
+from mdhr_jax.distributed.roll_call import Peer
+
+LOST = 76
+"""Exit code of a process that has lost another one of its run, of which it does not know why it ended."""
 
 _TICK_SECONDS = 0.25
 _BEAT_SECONDS = 1.0
 _SEND_SECONDS = 5.0
 _PARTING_SECONDS = 3.0
 _ALIVE, _BYE, _END, _FLOOR, _STOP_AT = "alive", "bye", "end", "floor", "stop at"
+_BEHIND, _LATE = "behind", "late"
 
 
 class Lines:
@@ -58,7 +62,11 @@ class Lines:
         # What follows is of the main thread and of the one that listens.
         self._state = threading.Condition()
         self._late: float | None = None
-        self._doing = ""
+        self._doing = "at the start"
+        self._moves = 0
+        # How often each has come further, and its last word; process 0 hears all others.
+        self._reached: dict[int, tuple[int, str]] = {}
+        self._behind = ""
         self._passed = 0
         self._floors: dict[int, int] = {}
         self._floor: int | None = None
@@ -73,10 +81,13 @@ class Lines:
     def come_further(self, doing: str) -> None:
         """Says that this process is not stuck: what it does next may take `step_seconds`.
 
+        All must call it at the same points of their way.
+
         Args:
             doing: what that is, for the message.
         """
         with self._state:
+            self._moves += 1
             self._doing = doing
             self._late = time.monotonic() + self._step_seconds if self._step_seconds else None
 
@@ -150,23 +161,41 @@ class Lines:
             before = now
             if now >= beat:
                 beat = now + _BEAT_SECONDS
-                for number in sorted(self._open):
-                    self._send(number, {_ALIVE: True})
+                self._beat()
             for number in self._open:
                 if now - self._heard[number] > self._silent_seconds:
                     self.end(
                         f"{self._peers[number].name} has not been heard of for {self._silent_seconds:g} s "
                         "(config.distributed.silent_timeout): it is stopped, or its machine or the network "
-                        "fails. The same command goes on from what is saved"
+                        "fails. The same command goes on from what is saved",
+                        LOST,
                     )
             with self._state:
                 late, doing = self._late, self._doing
             if late is not None and now > late:
-                self.end(
+                behind = f" Furthest behind is {self._behind}." if self._behind else ""
+                message = (
                     f"{self.own} has come no further for {self._step_seconds:g} s "
                     f"(config.distributed.step_timeout), {doing}: it waits for devices, for another process "
-                    "or for files. The same command goes on from what is saved"
+                    f"or for files.{behind} The same command goes on from what is saved"
                 )
+                # Others that wait for this one are late at nearly the same time; process 0 hears one first.
+                if self._first or now > late + _PARTING_SECONDS:
+                    self.end(message)
+                self._send(0, {_LATE: message})
+
+    def _beat(self) -> None:
+        """Lets the others know that this process is alive, and who of all is furthest behind."""
+        with self._state:
+            own = (self._moves, self._doing)
+        if self._first:
+            moves = {0: own, **self._reached}
+            last = min(moves, key=lambda number: moves[number][0])
+            name = self._peers[last].name if last else self.own
+            equal = len({count for count, _ in moves.values()}) == 1
+            self._behind = "" if equal else f"{name}, {moves[last][1]}"
+        for number in sorted(self._open):
+            self._send(number, {_ALIVE: own, **({_BEHIND: self._behind} if self._first else {})})
 
     def _take_in(self, *, parting: bool = False) -> None:
         """Hears what has arrived, for one tick at most."""
@@ -186,7 +215,8 @@ class Lines:
                     if not parting:
                         self.end(
                             f"{self._peers[number].name} is gone: it was killed, has crashed or has lost its "
-                            "machine. See what it said; the same command goes on from what is saved"
+                            "machine. See what it said; the same command goes on from what is saved",
+                            LOST,
                         )
                 continue
             self._heard[number] = time.monotonic()
@@ -201,8 +231,14 @@ class Lines:
     def _understand(self, number: int, said: Mapping[str, Any]) -> None:
         if _END in said:
             self.end(said[_END], said["code"])
+        if _LATE in said:
+            self.end(said[_LATE])
+        if _ALIVE in said:
+            self._reached[number] = tuple(said[_ALIVE])
+            self._behind = said.get(_BEHIND, self._behind)
         if _BYE in said:
             self._open.discard(number)
+            self._reached.pop(number, None)
         if _STOP_AT in said:
             with self._state:
                 self._stop_at = said[_STOP_AT]
