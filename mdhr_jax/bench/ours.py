@@ -102,7 +102,7 @@ def compile_program(function: Any, *arguments: Any, again: bool = True) -> Compi
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
-    before = {name: jax.config.read(name) for name in settings}
+    before = {name: getattr(jax.config, name) for name in settings}
     try:
         _configure(settings)
         lowered, compiled, seconds = _compile(function, arguments)
