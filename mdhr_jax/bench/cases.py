@@ -74,6 +74,7 @@ def measure(**fields: Any) -> dict[str, Any]:
     from mdhr_jax.bench import timing
     from mdhr_jax.bench.ours import Ours, image_size, made_up, make_config
     from mdhr_jax.interop.comparison_inputs import make_inputs
+    from mdhr_jax.interop.reference_checkout import BACKBONES
     from mdhr_jax.models.functional import FunctionalModel
 
     fields["forms"] = tuple(fields.get("forms", ()))
@@ -83,7 +84,7 @@ def measure(**fields: Any) -> dict[str, Any]:
     inputs = make_inputs(au_set, case.batch, case.clip_length if case.kind != "predict" else 2, 0)
     inputs = dataclasses.replace(inputs, clips=inputs.clips.astype("float32"))
     config = make_config(au_set, case.backbone, case.precision, dense=case.dense)
-    values = made_up(FunctionalModel.create(config))
+    values = made_up(FunctionalModel.create(config)) if case.backbone in BACKBONES else None
     ours = Ours(config, values)
     if case.kind == "predict":
         compiled, runner = ours.streaming(case.batch, case.clip_length, size, again=case.again)

@@ -52,7 +52,10 @@ def make_config(au_set: Any, backbone: str, precision: str, *, dense: bool) -> M
 def made_up(model: FunctionalModel) -> Tensors:
     """Weights by PyTorch's names, made from the names alone; running statistics are 0 and 1.
 
-    Reference specification, section 11. Models that the reference does not have get nothing.
+    Reference specification, section 11.
+
+    Raises:
+        ValueError: the reference has no such model.
     """
     expected = model.param_shapes | model.stat_shapes
     shapes = {path: np.zeros(spec.shape, spec.dtype) for path, spec in expected.items()}
@@ -159,15 +162,18 @@ class Ours:
 
     Args:
         config: the model.
-        values: weights by PyTorch's names.
+        values: weights by PyTorch's names; initial ones of the model where None.
     """
 
-    def __init__(self, config: MDHRConfig, values: Tensors):
+    def __init__(self, config: MDHRConfig, values: Tensors | None):
         self.config, self.model = config, FunctionalModel.create(config)
         params, stats = self.model.param_shapes, self.model.stat_shapes
+        if values is None:
+            self.params, self.stats = jax.jit(self.model.init)(jax.random.key(0))
+            return
         arrays = arrays_from_torch(values, params | stats, config.au_set)
-        self.params: Arrays = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in params.items()}
-        self.stats: Arrays = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in stats.items()}
+        self.params = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in params.items()}
+        self.stats = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in stats.items()}
 
     @staticmethod
     def made_up(config: MDHRConfig) -> "Ours":
