@@ -113,7 +113,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch D"]:
         """Applies the map."""
-        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        y = operations.product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 
@@ -163,19 +163,20 @@ class Conv(nnx.Module):
         x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
         size, stride = self.kernel_size, self.stride
         if size == 1 and not self.padding:
-            y = x[:, ::stride, ::stride] @ kernel[0, 0]
+            y = operations.product(x[:, ::stride, ::stride], kernel[0, 0])
         elif size == stride and not self.padding:
             batch, height, width, channels = x.shape
             patches = operations.stored(x).reshape(
                 batch, height // size, size, width // size, size * channels
             )
             patches = patches.transpose(0, 1, 3, 2, 4).reshape(batch, height // size, width // size, -1)
-            y = patches @ kernel.reshape(-1, kernel.shape[-1])
+            y = operations.product(patches, kernel.reshape(-1, kernel.shape[-1]))
         else:
             pad = (self.padding, self.padding)
             y = jax.lax.conv_general_dilated(
                 x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
+            y = operations.gradient_stored(y)
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 

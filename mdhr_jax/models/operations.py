@@ -21,6 +21,44 @@ def stored(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 @jax.custom_vjp
+def gradient_stored(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same array, whose gradient CPUs finish before they read it, see `stored`.
+
+    A convolution's gradients read that of its result several times, and some of them transposed.
+    """
+    return x
+
+
+gradient_stored.defvjp(lambda x: (x, None), lambda _, gradient: (stored(gradient),))
+
+
+@jax.custom_vjp
+def product(x: Float[Array, "*batch C"], kernel: Float[Array, "C D"]) -> Float[Array, "*batch D"]:
+    """Matrix product of vectors and a kernel.
+
+    Its gradients are products of matrices that lie in memory as they are read: what JAX derives transposes
+    the larger one first, which takes CPUs longer than the product.
+    """
+    return x @ kernel
+
+
+def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ kernel, (x, kernel)
+
+
+def _product_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    gradient = stored(gradient)
+    rows, columns = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+    of_kernel = jax.lax.dot_general(rows, columns, (((0,), (0,)), ((), ())))
+    of_rows = jax.lax.dot_general(columns, kernel, (((1,), (1,)), ((), ())))
+    return of_rows.reshape(x.shape), of_kernel
+
+
+product.defvjp(_product_forward, _product_backward)
+
+
+@jax.custom_vjp
 def max_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
     """3x3 maximum with stride 2, padded with -inf, which is the identity of the maximum.
 
@@ -109,7 +147,8 @@ def batch_norm(
     """
     wide = x.astype(scale.dtype)
     mean = jnp.mean(wide, axes, keepdims=True)
-    var = jnp.mean(jnp.square(wide - mean), axes, keepdims=True)
+    # Another mean to the compiler, so that CPUs take the difference anew each time instead of keeping it.
+    var = jnp.mean(jnp.square(wide - stored(mean)), axes, keepdims=True)
     return (wide - mean) * (scale * jax.lax.rsqrt(var + eps)) + bias, mean, var
 
 
@@ -123,10 +162,10 @@ def _batch_norm_backward(axes: tuple[int, ...], eps: float, kept: Any, gradients
     x, scale, bias, mean, var = kept
     gradient = gradients[0]
     count = x.size // mean.size
-    centred, factor = x.astype(scale.dtype) - mean, jax.lax.rsqrt(var + eps)
+    wide, factor = x.astype(scale.dtype), jax.lax.rsqrt(var + eps)
     total = jnp.sum(gradient, axes, keepdims=True)
-    along = jnp.sum(gradient * centred, axes, keepdims=True) * factor
-    inner = gradient - total / count - centred * (factor * along / count)
+    along = jnp.sum(gradient * (wide - stored(mean)), axes, keepdims=True) * factor
+    inner = gradient - total / count - (wide - stored(mean)) * (factor * along / count)
     return (scale * factor * inner).astype(x.dtype), _sum_to(along, scale.shape), _sum_to(total, bias.shape)
 
 

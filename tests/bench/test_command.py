@@ -187,7 +187,7 @@ def test_a_document_without_a_place_for_results_is_refused(tasks, tmp_path, caps
 
 
 def test_a_task_that_fails_says_why():
-    with pytest.raises(RuntimeError, match="exit code 1: TypeError.*float99"):
+    with pytest.raises(RuntimeError, match=r"exit code 1: TypeError.*float99"):
         apart.run("ceilings", {"precisions": ["float99"]})
 
 

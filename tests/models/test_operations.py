@@ -68,3 +68,20 @@ def test_what_is_stored_is_the_same_and_has_its_gradient():
     found, pull = jax.vjp(jax.jit(operations.stored), x)
     np.testing.assert_array_equal(found, x)
     np.testing.assert_array_equal(pull(2 * x)[0], 2 * x)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (2, 3, 4, 5), (5,)])
+def test_the_gradient_of_a_product_is_that_of_its_definition(float64, shape):
+    x, kernel = (values(*size, seed=i).astype(jnp.float64) for i, size in enumerate((shape, (5, 3))))
+    found, pull = jax.vjp(operations.product, x, kernel)
+    expected, expected_pull = jax.vjp(jnp.matmul, x, kernel)
+    np.testing.assert_array_equal(found, expected)
+    for ours, plain in zip(pull(found), expected_pull(found), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
+
+
+def test_a_stored_gradient_is_the_same():
+    x = values(4, 3)
+    found, pull = jax.vjp(jax.jit(operations.gradient_stored), x)
+    np.testing.assert_array_equal(found, x)
+    np.testing.assert_array_equal(pull(2 * x)[0], 2 * x)
