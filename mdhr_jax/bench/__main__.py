@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-cache", dest="compile_again", action="store_false", help="do not time compiling with the cache")
     add("--json", type=Path, metavar="FILE", help="write everything measured")
     add("--report", type=Path, metavar="FILE", help="put the tables into a Markdown document")
+    add("--also", type=Path, nargs="+", default=(), metavar="FILE", help="records to report with this one")
     group = parser.add_argument_group("input and epoch")
     add = group.add_argument
     add("--data", type=Path, metavar="DIR", help="directory of data sets; by default faces are drawn")
@@ -141,6 +142,8 @@ def _measure(chosen: argparse.Namespace, command: str) -> int:
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
         raise FileNotFoundError(f"there is no folder {chosen.json.parent} for --json {chosen.json.name}")
 
+    others = [report.read(path) for path in chosen.also]
+
     def kept(record: dict) -> None:
         # After every task: an interruption loses little.
         if chosen.json is not None:
@@ -150,7 +153,7 @@ def _measure(chosen: argparse.Namespace, command: str) -> int:
 
     record = plan.measure(options, command, shown=lambda text: print(f"\n{text}", flush=True), kept=kept)
     if chosen.report is not None:
-        report.write(chosen.report, record)
+        report.write(chosen.report, [*others, record])
     return commands.FAILED if plan.failures(record) else commands.DONE
 
 

@@ -12,9 +12,6 @@ from mdhr_jax.bench.forms import FORMS, NAMES, NEIGHBORS
 from mdhr_jax.models.mdhr import BACKBONES
 from mdhr_jax.progress import Progress
 
-FORMAT = 1
-"""Of the record; another number where a reader must know."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -92,7 +89,7 @@ def measure(
     """
     facts = apart.run("facts", {})
     record: dict[str, Any] = {
-        "format": FORMAT,
+        "format": report.FORMAT,
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "facts": facts,

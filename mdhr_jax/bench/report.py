@@ -1,5 +1,6 @@
 """A record of measurements as text for a terminal, and as a part of a Markdown document."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +8,9 @@ from typing import Any
 
 from mdhr_jax.interop.comparison_report import Table
 from mdhr_jax.interop.comparison_report import as_text as _text
+
+FORMAT = 1
+"""Of records; another number where a reader must know."""
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 """Between these lines a document is rewritten."""
@@ -192,22 +196,44 @@ def as_markdown(record: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def write(path: Path, record: Mapping[str, Any]) -> None:
-    """Puts a record into a Markdown document, between the lines `BEGIN` and `END`.
+def read(path: Path) -> dict[str, Any]:
+    """A record that was written before.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no record of this kind.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no record {path}; --also takes files that --json has written")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known = record["format"] == FORMAT and "facts" in record
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"{path} is no record of format {FORMAT}; --also takes files that --json has written"
+        )
+    return record
+
+
+def write(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Puts records of one device into a Markdown document, between the lines `BEGIN` and `END`.
 
     What was measured on another kind of device stays: each kind has a section of its own there.
 
     Args:
         path: of the document; made where there is none.
-        record: as `plan.measure` gives it.
+        records: as `plan.measure` gives them, at least one; each keeps its command.
 
     Raises:
-        ValueError: the document has no such lines.
+        ValueError: the document has no such lines, or records are of different devices.
     """
-    title = f"## Measured on {record['facts']['device']}"
-    if record["facts"]["platform"] == "cpu":
-        title = f"## Measured on {record['facts']['cores']} cores of {record['facts']['processor']}"
-    section = f"{title}\n\n{as_markdown(record)}"
+    titles = list(dict.fromkeys(_section(record) for record in records))
+    if len(titles) != 1:
+        raise ValueError(f"records of one device belong together, found {', '.join(t[3:] for t in titles)}")
+    title = titles[0]
+    section = "\n\n".join([title, *(as_markdown(record) for record in records)])
     text = path.read_text(encoding="utf-8") if path.exists() else f"# Performance\n\n{BEGIN}\n\n{END}\n"
     before, begin, rest = text.partition(BEGIN)
     inside, end, after = rest.partition(END)
@@ -220,6 +246,13 @@ def write(path: Path, record: Mapping[str, Any]) -> None:
     path.write_text(
         before + begin + "\n\n" + "\n\n".join([*kept, section]) + "\n\n" + end + after, encoding="utf-8"
     )
+
+
+def _section(record: Mapping[str, Any]) -> str:
+    facts = record["facts"]
+    if facts["platform"] == "cpu":
+        return f"## Measured on {facts['cores']} cores of {facts['processor']}"
+    return f"## Measured on {facts['device']}"
 
 
 def check_path(path: Path) -> None:

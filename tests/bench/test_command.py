@@ -6,7 +6,7 @@ import json
 import pytest
 
 from mdhr_jax.bench import __main__ as bench
-from mdhr_jax.bench import apart, plan, report
+from mdhr_jax.bench import apart, report
 
 FACTS = {
     "platform": "cpu",
@@ -126,7 +126,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(tasks, tmp_path, capsys):
     path = tmp_path / "found.json"
     assert bench.main(["eval", "--backbone", "tiny", "--json", str(path)]) == 1
     record = json.loads(path.read_text())
-    assert record["format"] == plan.FORMAT
+    assert record["format"] == report.FORMAT
     assert record["cases"][0]["failed"] == "exit code 137: no memory"
     assert record["cases"][0]["case"]["backbone"] == "tiny"
     assert record["counting"]["frames"] == 50048
@@ -176,6 +176,21 @@ def test_a_document_keeps_its_text_and_what_other_machines_measured(tasks, tmp_p
     assert text.count("### Training step\n") == 1
     assert text.count("### Forward pass, evaluation\n") == 1
     assert "of peak" in text
+
+
+def test_records_of_several_calls_go_into_one_section(tasks, tmp_path, capsys):
+    path, first = tmp_path / "performance.md", tmp_path / "first.json"
+    assert bench.main(["train", "--backbone", "tiny", "--json", str(first)]) == 0
+    assert bench.main(["input", "--also", str(first), "--report", str(path)]) == 0
+    text = path.read_text()
+    assert text.count("## Measured on 2 cores of a processor") == 1
+    assert text.index("### Training step\n") < text.index("### Input alone")
+    first.write_text("{}")
+    asked = len(tasks[0])
+    assert bench.main(["input", "--also", str(first), "--report", str(path)]) == 2
+    assert "is no record" in capsys.readouterr().err
+    assert len(tasks[0]) == asked
+    assert path.read_text() == text
 
 
 def test_a_document_without_a_place_for_results_is_refused(tasks, tmp_path, capsys):
