@@ -11,9 +11,11 @@ all        everything else
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -154,7 +156,24 @@ def _measure(chosen: argparse.Namespace, command: str) -> int:
     record = plan.measure(options, command, shown=lambda text: print(f"\n{text}", flush=True), kept=kept)
     if chosen.report is not None:
         report.write(chosen.report, [*others, record])
-    return commands.FAILED if plan.failures(record) else commands.DONE
+    failed = bool(plan.failures(record))
+    if chosen.reference is not None and chosen.mode in ("predict", "all"):
+        failed |= not _predicting(chosen)
+    return commands.FAILED if failed else commands.DONE
+
+
+def _predicting(chosen: argparse.Namespace) -> bool:
+    """Predicting beside the reference, which has no streams: a command of its own, where there is one."""
+    module = "mdhr_jax.bench_predict"
+    if importlib.util.find_spec(module) is None:
+        print(f"predicting beside the reference is left out: there is no {module} here")
+        return True
+    ended_well = True
+    for backbone in chosen.backbone:
+        command = [sys.executable, "-m", module, "--reference", str(chosen.reference), "--backbone", backbone]
+        done = subprocess.run([*command, "--repeats", str(chosen.repeats)])
+        ended_well &= done.returncode == 0
+    return ended_well
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import subprocess
 
 import pytest
 
@@ -76,7 +77,8 @@ def tasks(monkeypatch):
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
     (tmp_path / "MDHR" / "model").mkdir(parents=True)
     return str(tmp_path / "MDHR")
 
@@ -95,6 +97,24 @@ def test_everything_is_asked_for_once(tasks, checkout, capsys):
     shown = capsys.readouterr().out
     assert "2.00  1.50-2.50  reference, released" in shown
     assert "0.006% (resnet50, float32)" in shown
+
+
+def test_predicting_beside_the_reference_is_another_command(tasks, checkout, monkeypatch, capsys):
+    options = ["predict", "--reference", checkout, "--backbone", "resnet50", "--repeats", "2"]
+    assert bench.main(options) == 0
+    assert "predicting beside the reference is left out" in capsys.readouterr().out
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, len(commands) - 1)
+
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(bench.subprocess, "run", run)
+    assert bench.main(options) == 0
+    assert commands[0][1:3] == ["-m", "mdhr_jax.bench_predict"]
+    assert commands[0][-4:] == ["--backbone", "resnet50", "--repeats", "2"]
+    assert bench.main(options) == 1
 
 
 def test_on_accelerators_both_formats_and_larger_batches_are_measured(tasks):
