@@ -1,8 +1,9 @@
-"""The processor's name, and peak arithmetic rates of known accelerators, from their data sheets."""
+"""The processor's name, and peak rates of known accelerators from their data sheets."""
 
 import contextlib
 import platform
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 # Dense matrix products, in TFLOP/s a chip (a TPU device of v2 and v3 is one core: half a chip): operands in
@@ -30,6 +31,32 @@ _PEAK_TFLOPS = {
     "TPU v2": (22, 22),
 }
 
+# Of the device's own memory, in GB/s, of the same devices. A100s and H100s with other memory say so in their
+# names.
+_PEAK_GBYTES = {
+    "H200": 4800,
+    "H100": 3350,
+    "H100 NVL": 3900,
+    "H100 PCIe": 2000,
+    "H800": 3350,
+    "A100": 1555,
+    "A100-SXM4-80GB": 2039,
+    "A100 80GB PCIe": 1935,
+    "A800": 2039,
+    "L40S": 864,
+    "A40": 696,
+    "V100": 900,
+    "TPU v6": 1640,
+    "TPU v6 lite": 1640,
+    "TPU v5p": 2765,
+    "TPU v5": 2765,
+    "TPU v5 lite": 819,
+    "TPU v5e": 819,
+    "TPU v4": 1228,
+    "TPU v3": 450,
+    "TPU v2": 350,
+}
+
 
 def peak_flops(device_kind: str, dtype: str) -> float | None:
     """Peak of matrix products in FLOP/s.
@@ -41,11 +68,29 @@ def peak_flops(device_kind: str, dtype: str) -> float | None:
     Returns:
         None for devices and formats that are not in the table, such as CPUs and float64.
     """
-    matches = [name for name in _PEAK_TFLOPS if re.search(rf"\b{name}\b", device_kind, re.IGNORECASE)]
-    if not matches or dtype not in ("bfloat16", "float32"):
+    name = _longest_match(_PEAK_TFLOPS, device_kind)
+    if name is None or dtype not in ("bfloat16", "float32"):
         return None
-    half, single = _PEAK_TFLOPS[max(matches, key=len)]
+    half, single = _PEAK_TFLOPS[name]
     return (half if dtype == "bfloat16" else single) * 1e12
+
+
+def peak_bandwidth(device_kind: str) -> float | None:
+    """Peak of reading and writing the device's memory in bytes/s.
+
+    Args:
+        device_kind: as `jax.Device.device_kind` has it.
+
+    Returns:
+        None for devices that are not in the table, such as CPUs.
+    """
+    name = _longest_match(_PEAK_GBYTES, device_kind)
+    return None if name is None else _PEAK_GBYTES[name] * 1e9
+
+
+def _longest_match(names: Iterable[str], device_kind: str) -> str | None:
+    matches = [name for name in names if re.search(rf"\b{name}\b", device_kind, re.IGNORECASE)]
+    return max(matches, key=len, default=None)
 
 
 def processor_name() -> str:

@@ -1,6 +1,7 @@
 import pytest
 
-from mdhr_jax.hardware import peak_flops, processor_name
+from mdhr_jax import hardware
+from mdhr_jax.hardware import peak_bandwidth, peak_flops, processor_name
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,30 @@ def test_devices_are_known_by_the_name_that_jax_gives_them(kind, bfloat16, float
 )
 def test_what_is_not_in_the_table_has_no_peak(kind, dtype):
     assert peak_flops(kind, dtype) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "gigabytes"),
+    [
+        ("NVIDIA H200", 4800),
+        ("NVIDIA H100 80GB HBM3", 3350),
+        ("NVIDIA H100 PCIe", 2000),
+        ("NVIDIA A100-SXM4-40GB", 1555),
+        ("NVIDIA A100-SXM4-80GB", 2039),
+        ("NVIDIA A100 80GB PCIe", 1935),
+        ("TPU v5 lite", 819),
+    ],
+)
+def test_the_memory_of_devices_is_known_by_their_names(kind, gigabytes):
+    assert peak_bandwidth(kind) == gigabytes * 1e9
+
+
+def test_memory_that_is_not_in_the_table_has_no_peak():
+    assert peak_bandwidth("cpu") is None
+
+
+def test_every_device_has_both_peaks():
+    assert set(hardware._PEAK_TFLOPS) <= set(hardware._PEAK_GBYTES)
 
 
 def test_the_processor_has_a_name():

@@ -3,17 +3,20 @@
 Paper, section 3.2, Eq. 9 and Table 5; reference specification, section 6.
 """
 
-from typing import Any, Literal
+import importlib.util
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import jraph
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from mdhr_jax.facs import AUSet
 from mdhr_jax.models.layers import Linear, Precision, xavier_uniform
+
+if TYPE_CHECKING:
+    import jraph
 
 Edges = Literal["full", "local", "cross", "cross_activated"]
 
@@ -51,6 +54,9 @@ class GraphAttention(nnx.Module):
         edges: which pairs are connected.
         residual: adds the input and a bias before the activation (reference); off in the paper.
         dense: computes the same attention with N x N matrices instead of jraph's segments.
+
+    Raises:
+        ImportError: jraph is not installed and `dense` does not say to do without it.
     """
 
     def __init__(
@@ -64,6 +70,12 @@ class GraphAttention(nnx.Module):
         precision: Precision,
         rngs: nnx.Rngs,
     ):
+        # jraph is imported where it runs, so that machines without it can measure the rest.
+        if not dense and importlib.util.find_spec("jraph") is None:
+            raise ImportError(
+                "the graph needs jraph, which is not installed: pip install jraph, or compute the same with "
+                "--config.model.dense_graph=True (dense_graph of MDHRConfig)"
+            )
         self.dense, self.only_active = dense, edges == "cross_activated"
         self.dtype, self.statistics = precision.dtype, precision.statistics
         self.mask = tuple(map(tuple, edge_mask(au_set, edges).tolist()))
@@ -136,6 +148,8 @@ class GraphAttention(nnx.Module):
         sender_score: Float[Array, "F N"],
         sending: Bool[Array, "F N"] | None,
     ) -> Float[Array, "F N D"]:
+        import jraph
+
         graph: Any = self._graph(projected)
         receivers, senders = graph.receivers, graph.senders
         logits = jax.nn.leaky_relu(
@@ -151,8 +165,10 @@ class GraphAttention(nnx.Module):
             projected.shape
         )
 
-    def _graph(self, nodes: Float[Array, "F N D"]) -> jraph.GraphsTuple:
+    def _graph(self, nodes: Float[Array, "F N D"]) -> "jraph.GraphsTuple":
         """All frames as one batch of graphs, edges sorted by receiver."""
+        import jraph
+
         frames, num_aus, width = nodes.shape
         receivers, senders = np.nonzero(np.array(self.mask))
         offsets = np.arange(frames)[:, None] * num_aus

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from mdhr_jax.models import operations
+
 Initializer = Callable[[PRNGKeyArray, tuple[int, ...], Any], Array]
 
 
@@ -111,7 +113,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch D"]:
         """Applies the map."""
-        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        y = operations.product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 
@@ -161,16 +163,20 @@ class Conv(nnx.Module):
         x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
         size, stride = self.kernel_size, self.stride
         if size == 1 and not self.padding:
-            y = x[:, ::stride, ::stride] @ kernel[0, 0]
+            y = operations.product(x[:, ::stride, ::stride], kernel[0, 0])
         elif size == stride and not self.padding:
             batch, height, width, channels = x.shape
-            patches = x.reshape(batch, height // size, size, width // size, size, channels)
-            y = jnp.einsum("bhiwjc,ijcd->bhwd", patches, kernel)
+            patches = operations.stored(x).reshape(
+                batch, height // size, size, width // size, size * channels
+            )
+            patches = patches.transpose(0, 1, 3, 2, 4).reshape(batch, height // size, width // size, -1)
+            y = operations.product(patches, kernel.reshape(-1, kernel.shape[-1]))
         else:
             pad = (self.padding, self.padding)
             y = jax.lax.conv_general_dilated(
                 x, kernel, (stride, stride), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
+            y = operations.gradient_stored(y)
         return y if self.bias is None else y + self.bias[...].astype(self.dtype)
 
 
@@ -214,30 +220,34 @@ class BatchNorm(nnx.Module):
         feature_axis = self.axis % x.ndim
         shape = [1] * x.ndim
         shape[feature_axis] = x.shape[feature_axis]
-        wide = x.astype(self.statistics)
         scale, bias = (param[...].astype(self.statistics).reshape(shape) for param in (self.scale, self.bias))
         if self.use_running_average:
             mean, var = (stat[...].astype(self.statistics).reshape(shape) for stat in (self.mean, self.var))
-            normalised = (wide - mean) * (scale * jax.lax.rsqrt(var + self.eps))
+            wide = x.astype(self.statistics)
+            normalised = (wide - mean) * (scale * jax.lax.rsqrt(var + self.eps)) + bias
         elif self.groups == 1:
-            normalised = self._by_batch(wide, feature_axis, scale)
+            normalised = self._by_batch(x, feature_axis, scale, bias)
         else:
             if x.shape[0] % self.groups:
                 raise ValueError(
                     f"a batch of {x.shape[0]} cannot be normalised in {self.groups} equal groups"
                 )
-            parts = wide.reshape(self.groups, -1, *x.shape[1:])
-            normalised = self._by_batch(parts, feature_axis + 1, scale).reshape(x.shape)
-        return (normalised + bias).astype(self.dtype)
+            parts = x.reshape(self.groups, -1, *x.shape[1:])
+            normalised = self._by_batch(parts, feature_axis + 1, scale[None], bias[None]).reshape(x.shape)
+        return normalised.astype(self.dtype)
 
     def _by_batch(
-        self, x: Float[Array, "*shape"], feature_axis: int, scale: Float[Array, "..."]
+        self,
+        x: Float[Array, "*shape"],
+        feature_axis: int,
+        scale: Float[Array, "..."],
+        bias: Float[Array, "..."],
     ) -> Float[Array, "*shape"]:
         """Normalises with statistics of the batch, of each group where they lead, and keeps the first's."""
         kept = {feature_axis} if self.groups == 1 else {0, feature_axis}
         others = tuple(axis for axis in range(x.ndim) if axis not in kept)
-        mean = jnp.mean(x, others, keepdims=True)
-        var = jnp.mean(jnp.square(x - mean), others, keepdims=True)
+        found: Any = operations.batch_norm(x, scale, bias, others, self.eps)
+        normalised, mean, var = found
         # One value has no unbiased variance; torch refuses such a batch, here the biased one stands in.
         count = math.prod(x.shape[axis] for axis in others)
         unbiased = var * (count / max(count - 1, 1))
@@ -246,7 +256,7 @@ class BatchNorm(nnx.Module):
             first = new.reshape(-1, *old.shape)[0]
             stat[...] = (1 - self.momentum) * old + self.momentum * first.astype(old.dtype)
         self.num_batches[...] = self.num_batches[...] + 1
-        return (x - mean) * (scale * jax.lax.rsqrt(var + self.eps))
+        return normalised
 
 
 class InstanceNorm(nnx.Module):

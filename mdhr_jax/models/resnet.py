@@ -3,12 +3,12 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from mdhr_jax.models.backbone import BackboneFeatures
 from mdhr_jax.models.layers import BatchNorm, Conv, InstanceNorm, Precision
+from mdhr_jax.models.operations import max_pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,16 +154,10 @@ class ResNet(nnx.Module):
         """Features of normalised images."""
         x = jax.nn.relu(self.stem_norm(self.stem_conv(images)))
         if self.pooled_stem:
-            x = _max_pool(x)
+            x = max_pool(x)
         scales = []
         for stage, blocks in enumerate(self.stages, start=1):
             for block in blocks:
                 x = nnx.remat(ResidualBlock.__call__)(block, x) if stage in self.remat else block(x)
             scales.append(x)
         return BackboneFeatures(tuple(scales), x)
-
-
-def _max_pool(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]:
-    """3x3 maximum with stride 2, padded with -inf, which is the identity of the maximum."""
-    pad = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), pad)

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from mdhr_jax import bench
+from mdhr_jax.bench import __main__ as bench
+from mdhr_jax.bench import input as input_rate
+from mdhr_jax.bench import memory
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -16,8 +18,8 @@ def commands(monkeypatch):
         trained.append(command)
         return len(trained) * 2**20
 
-    monkeypatch.setattr(bench.subprocess, "run", lambda command, **_: made.append(command))
-    monkeypatch.setattr(bench, "measure_peak", peak)
+    monkeypatch.setattr(memory.subprocess, "run", lambda command, **_: made.append(command))
+    monkeypatch.setattr(memory, "measure_peak", peak)
     return made, trained
 
 
@@ -26,7 +28,7 @@ def test_the_peak_is_that_of_the_command(run_python):
     done = run_python(
         "-c",
         "import sys\n"
-        "from mdhr_jax.bench import measure_peak\n"
+        "from mdhr_jax.bench.memory import measure_peak\n"
         "for mib in (0, 200):\n"
         "    print(measure_peak([sys.executable, '-c', f'x = b\"x\" * {mib} * 2**20']))\n",
     )
@@ -38,7 +40,7 @@ def test_the_peak_is_that_of_the_command(run_python):
 
 def test_videos_and_epochs_grow_one_at_a_time(commands, tmp_path, capsys):
     made, trained = commands
-    measured = bench.memory([4, 8], [1, 2, 3], tmp_path)
+    measured = memory.grow([4, 8], [1, 2, 3], tmp_path)
     mib = 2**20
     assert measured == [(4, 1, mib), (8, 1, 2 * mib), (4, 2, 3 * mib), (4, 3, 4 * mib)]
     assert capsys.readouterr().out.split()[-3:] == ["4", "3", "4"]
@@ -55,7 +57,7 @@ def option(command, name):
 
 def test_a_run_that_fails_shows_its_output(monkeypatch, capfd):
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(bench.subprocess, "run", lambda *_, **__: None)  # No data set is made.
+    monkeypatch.setattr(memory.subprocess, "run", lambda *_, **__: None)  # No data set is made.
     assert bench.main(["memory", "--videos", "3", "--epochs", "0"]) == 1
     assert "config.train.epochs must be positive" in capfd.readouterr().err
 
@@ -72,17 +74,14 @@ def test_it_runs_from_the_clone_only(monkeypatch, tmp_path, capsys):
     assert "run this from the clone" in capsys.readouterr().err
 
 
-def test_the_input_is_counted_in_frames(synthetic_data, capsys):
-    ((threads, rate, of_core),) = bench.input_rates(
-        synthetic_data, "synthetic_bp4d", 1, [1], frames=256, image_size=64
-    )
-    assert threads == 1
-    assert rate > 0
-    assert of_core > 0
-    assert capsys.readouterr().out.split()[-3:] == ["1", f"{rate:.0f}", f"{of_core:.0f}"]
+def test_the_input_is_counted_in_frames(synthetic_data):
+    (found,) = input_rate.measure([1], str(synthetic_data), "synthetic_bp4d", frames=256, image_size=64)
+    assert found["threads"] == 1
+    assert found["frames_per_second"] > 0
+    assert found["frames_per_core_second"] > 0
 
 
 def test_data_that_are_not_there_are_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
-    assert bench.main(["input", "--data", str(tmp_path)]) == 2
-    assert f"looked for {tmp_path}" in capsys.readouterr().err
+    assert bench.main(["input", "--data", str(tmp_path)]) == 1
+    assert f"looked for {tmp_path}" in capsys.readouterr().out

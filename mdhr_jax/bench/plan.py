@@ -1,0 +1,190 @@
+"""Everything that a call of the command measures, one task after the other, as one record for JSON."""
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mdhr_jax.bench import apart, report
+from mdhr_jax.bench.cases import KINDS, Case
+from mdhr_jax.bench.forms import FORMS, NAMES, NEIGHBORS
+from mdhr_jax.models.mdhr import BACKBONES
+from mdhr_jax.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured, see the command's help; None is chosen by the device."""
+
+    mode: str
+    dataset: str | None
+    backbone: tuple[str, ...]
+    precision: tuple[str, ...] | None
+    batch: tuple[int, ...] | None
+    clip_length: int
+    repeats: int
+    reference: Path | None
+    forms: tuple[str, ...] | None
+    dense_graph: bool
+    compile_again: bool
+    measure_ceilings: bool
+    data: Path | None
+    fold: int
+    workers: tuple[int, ...] | None
+    frames: int
+
+
+def check(options: Options) -> None:
+    """Refuses what could not succeed, before anything is measured.
+
+    Raises:
+        ValueError, OSError: with what was found and expected.
+    """
+    for name in ("clip_length", "repeats", "frames"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(options, name)}")
+    for name in ("batch", "workers"):
+        if min(getattr(options, name) or (1,)) < 1:
+            raise ValueError(f"--{name} must be at least 1, found {min(getattr(options, name))}")
+    for name, found, known in (
+        ("backbone", options.backbone, tuple(BACKBONES)),
+        ("precision", options.precision or (), tuple(FORMS)),
+        ("forms", options.forms or (), NAMES),
+    ):
+        if unknown := [word for word in found if word not in known]:
+            raise ValueError(f"--{name} knows {', '.join(known)}, found {', '.join(unknown)}")
+    if options.reference is not None:
+        if not (options.reference / "model").is_dir():
+            raise FileNotFoundError(
+                f"{options.reference} is no checkout of the reference (it has no folder model); give the "
+                "folder of a clone of CVI-SZU/MDHR"
+            )
+        least = 2 * NEIGHBORS + 1
+        if options.clip_length < least:
+            raise ValueError(
+                f"the reference takes clips of {least} frames or more, found {options.clip_length}"
+            )
+
+
+def measure(
+    options: Options,
+    command: str,
+    *,
+    shown: Callable[[str], None],
+    kept: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Measures, each task in a process of its own.
+
+    What fails is in the record with ``failed`` and the reason; the rest goes on.
+
+    Args:
+        options: what to measure.
+        command: the command line, for the record.
+        shown: called with each result's lines when it is there.
+        kept: called with the record after every result.
+
+    Raises:
+        RuntimeError: there is no device to measure.
+    """
+    facts = apart.run("facts", {})
+    record: dict[str, Any] = {
+        "format": report.FORMAT,
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "facts": facts,
+        "ceilings": [],
+        "cases": [],
+        "counting": None,
+        "input": None,
+        "epochs": [],
+    }
+    if not facts["jraph"]:
+        shown("jraph is not installed: the graph is computed densely, which gives the same")
+    tasks = list(_tasks(options, facts))
+    with Progress(len(tasks), unit="tasks", label="measuring") as progress:
+        for place, task, arguments in tasks:
+            progress.update(0, note=_words(task, arguments))
+            try:
+                found = apart.run(task, arguments)
+            except RuntimeError as error:
+                found = {**_failed(task, arguments), "failed": str(error)}
+            if isinstance(record[place], list) and not isinstance(found, list):
+                record[place].append(found)
+            else:
+                record[place] = found
+            shown(report.as_text(record, place))
+            kept(record)
+            progress.update()
+    return record
+
+
+def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Place in the record, task and arguments."""
+    accelerated = facts["platform"] != "cpu"
+    batches = options.batch or ((8,) if accelerated else (1,))
+    precisions = options.precision or (tuple(FORMS) if accelerated else ("float32",))
+    reference = None if options.reference is None else str(options.reference)
+    dense = options.dense_graph or not facts["jraph"]
+    of_data = {"fold": options.fold}
+    if options.data is not None:
+        of_data |= {"data": str(options.data), "dataset": options.dataset or "bp4d"}
+    chosen = {options.mode} if options.mode != "all" else {*KINDS, "counting", "input", "epoch"}
+    tasks: list[tuple[str, str, dict[str, Any]]] = []
+    if options.measure_ceilings:
+        tasks.append(("ceilings", "ceilings", {"precisions": precisions}))
+    for kind in KINDS:
+        if kind not in chosen:
+            continue
+        for backbone in options.backbone:
+            for precision in precisions:
+                forms = [f for f in FORMS[precision] if options.forms is None or f in options.forms]
+                for batch in batches:
+                    case = Case(
+                        kind=kind,
+                        dataset=options.dataset or "bp4d",
+                        backbone=backbone,
+                        precision=precision,
+                        batch=batch,
+                        clip_length=options.clip_length,
+                        repeats=options.repeats,
+                        reference=reference,
+                        forms=tuple(forms),
+                        dense=dense,
+                        again=options.compile_again,
+                    )
+                    tasks.append(("cases", "case", dataclasses.asdict(case)))
+    if chosen & {"counting", "eval"}:
+        tasks.append(("counting", "counting", {"dataset": "bp4d", "reference": reference}))
+    if "input" in chosen:
+        workers = options.workers or tuple(sorted({1, facts["cores"] or 1}))
+        tasks.append(("input", "input", {"workers": workers, "frames": options.frames, **of_data}))
+    if "epoch" in chosen:
+        for backbone in options.backbone:
+            for precision in precisions:
+                arguments = {
+                    "backbone": backbone,
+                    "precision": precision,
+                    "batch": batches[-1],
+                    "dense": dense,
+                }
+                arguments |= {"clip_length": options.clip_length, **of_data}
+                if options.workers:
+                    arguments["workers"] = options.workers[-1]
+                tasks.append(("epochs", "epoch", arguments))
+    return tasks
+
+
+def _words(task: str, arguments: dict[str, Any]) -> str:
+    return Case(**arguments).title if task == "case" else task
+
+
+def _failed(task: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"case": arguments} if task == "case" else {"task": task, "arguments": arguments}
+
+
+def failures(record: Mapping[str, Any]) -> list[str]:
+    """Why what could not be measured could not; forms of the reference that were skipped do not count."""
+    parts = [*record["cases"], *record["epochs"]]
+    parts += [record[place] for place in ("ceilings", "counting", "input") if isinstance(record[place], dict)]
+    return [part["failed"] for part in parts if "failed" in part]

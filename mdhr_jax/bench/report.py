@@ -1,0 +1,272 @@
+"""A record of measurements as text for a terminal, and as a part of a Markdown document."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mdhr_jax.interop.comparison_report import Table
+from mdhr_jax.interop.comparison_report import as_text as _text
+
+FORMAT = 1
+"""Of records; another number where a reader must know."""
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+"""Between these lines a document is rewritten."""
+
+TITLES = {
+    "train": "Training step",
+    "eval": "Forward pass, evaluation",
+    "predict": "Step on streams of frames",
+    "ceilings": "What the device reaches",
+    "counting": "Counting of an evaluation",
+    "input": "Input alone",
+    "epochs": "Training with input",
+}
+
+
+def as_text(record: Mapping[str, Any], place: str) -> str:
+    """The newest result of a place of the record, for a terminal."""
+    found = record[place]
+    part = dict(record) | {place: found[-1:] if place in ("cases", "epochs") else found}
+    return "\n\n".join(_text(table) for table in tables(part, (place,)))
+
+
+def tables(record: Mapping[str, Any], places: Sequence[str] | None = None) -> list[Table]:
+    """Tables of a record.
+
+    Args:
+        record: as `plan.measure` gives it.
+        places: of the record; all by default.
+    """
+    made = []
+    for place in places or ("ceilings", "cases", "counting", "input", "epochs"):
+        found = record.get(place)
+        if not found:
+            continue
+        if isinstance(found, Mapping) and "failed" in found:
+            made.append(_failed(TITLES[place], found["failed"]))
+        elif place == "cases":
+            for kind in ("train", "eval", "predict"):
+                if chosen := [case for case in found if case["case"]["kind"] == kind]:
+                    made += _cases(kind, chosen)
+        else:
+            made.append(_TABLES[place](record, found))
+    return made
+
+
+def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
+    times: list[tuple[str, ...]] = []
+    costs: list[tuple[str, ...]] = []
+    for case in cases:
+        fields = case["case"]
+        name = f"{fields['backbone']}, {fields['precision']}, {fields['batch']} x {fields['clip_length']}"
+        if "failed" in case:
+            times.append((name, "", "", "", "", f"failed: {case['failed']}"))
+            continue
+        ours = case["ours"]
+        times.append(
+            (name, f"{1000 * ours['median']:.1f}", f"{ours['frames_per_second']:.1f}", "", "", "ours")
+        )
+        for form in case["reference"]:
+            if "skipped" in form:
+                times.append(("", "", "", "", "", f"{form['form']}: {form['skipped']}"))
+                continue
+            low, high = form["spread"]
+            numbers = f"{1000 * form['median']:.1f}", f"{form['frames_per_second']:.1f}"
+            times.append(
+                ("", *numbers, f"{form['ratio']:.2f}", f"{low:.2f}-{high:.2f}", f"reference, {form['form']}")
+            )
+        again = ours["compile_again_seconds"]
+        costs.append(
+            (
+                name,
+                f"{ours['flops'] / 1e9:.0f}",
+                f"{ours['flops_per_second'] / 1e9:.0f}",
+                _share(ours["share_of_peak_flops"]),
+                "-" if ours["bytes_per_second"] is None else f"{ours['bytes_per_second'] / 1e9:.1f}",
+                _share(ours["share_of_peak_bandwidth"]),
+                f"{ours['compile_seconds']:.1f}",
+                "-" if again is None else f"{again:.1f}",
+                "-" if ours["planned_bytes"] is None else f"{ours['planned_bytes'] / 2**20:.0f}",
+                f"{ours['peak_bytes'] / 2**20:.0f}",
+                ", ".join(
+                    f"{form['form']} {form['peak_bytes'] / 2**20:.0f}"
+                    for form in case["reference"]
+                    if form.get("peak_bytes")
+                ),
+            )
+        )
+    title = TITLES[kind]
+    repeats = cases[0]["case"]["repeats"]
+    note = f"medians of {repeats} measurements in turn in one process, after compilation and warm-up"
+    made = [Table(title, ("", "ms", "frames/s", "reference / ours", "spread", ""), tuple(times), (note,))]
+    if costs:
+        columns = (
+            *("", "GFLOP", "GFLOP/s", "of peak", "GB/s", "of peak", "compile, s", "again, s"),
+            *("planned, MiB", "peak, MiB", "reference's peak, MiB"),
+        )
+        notes = (
+            "GFLOP of one run before optimisation; GB/s by the bytes that XLA counts; again: compiled once "
+            "more with what is kept on disk; planned: arguments, results and intermediate values; peak: of "
+            "the device where it tells, else of the process before PyTorch is loaded",
+        )
+        made.append(Table(f"{title}: what ours costs", columns, tuple(costs), notes))
+    return made
+
+
+def _ceilings(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
+    rows = tuple((x["name"], f"{x['value'] / 1e9:.1f}", f"G{x['unit']}", x["size"]) for x in found)
+    return Table(TITLES["ceilings"], ("", "value", "unit", "size"), rows)
+
+
+def _counting(record: Mapping[str, Any], found: Mapping[str, Any]) -> Table:
+    rows = [("ours", f"{found['ours']:.3f}", _of_evaluations(record, found["frames"], found["ours"]))]
+    if found["theirs"] is not None:
+        rows.append(("reference's loops", f"{found['theirs']:.3f}", ""))
+    note = f"{found['frames']:,} frames in batches of {found['windows']} windows of 16"
+    return Table(
+        TITLES["counting"], ("", "seconds", "share of the time of an evaluation"), tuple(rows), (note,)
+    )
+
+
+def _of_evaluations(record: Mapping[str, Any], frames: int, seconds: float) -> str:
+    """Shares of forward passes over as many frames, where they were measured too."""
+    shares = []
+    for case in record["cases"]:
+        if case["case"]["kind"] == "eval" and "ours" in case:
+            whole = frames / case["ours"]["frames_per_second"] + seconds
+            shares.append(f"{seconds / whole:.3%} ({case['case']['backbone']}, {case['case']['precision']})")
+    return ", ".join(shares)
+
+
+def _input(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
+    rows = tuple(
+        (str(x["threads"]), f"{x['frames_per_second']:.0f}", f"{x['frames_per_core_second']:.0f}")
+        for x in found
+    )
+    return Table(TITLES["input"], ("threads", "frames/s", "frames/s a core"), rows)
+
+
+def _epochs(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for x in found:
+        if "failed" in x:
+            rows.append((str(x["arguments"]["backbone"]), "", "", "", f"failed: {x['failed']}"))
+            continue
+        name = f"{x['backbone']}, {x['precision']}, {x['batch']} clips"
+        times = f"{1000 * x['one_batch']:.1f}", f"{1000 * x['with_input']:.1f}"
+        rows.append((name, *times, f"{x['frames_per_second']:.1f}", f"{x['waiting']:.1%}"))
+    columns = ("", "step on one batch, ms", "with input, ms", "frames/s", "longer by")
+    note = "whole training steps, augmentation included, with frames from the loader and without, in turn"
+    return Table(TITLES["epochs"], columns, tuple(rows), (note,))
+
+
+_TABLES = {"ceilings": _ceilings, "counting": _counting, "input": _input, "epochs": _epochs}
+
+
+def _failed(title: str, why: str) -> Table:
+    return Table(title, ("", ""), ((f"failed: {why}", ""),))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def as_markdown(record: Mapping[str, Any]) -> str:
+    """The part of a document that a record makes, without the lines around it."""
+    facts = record["facts"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    lines = [
+        f"* command: `{record['command']}`",
+        f"* date: {record['date']}",
+        f"* device: {facts['devices']} x {facts['device']} ({facts['platform']}); processor "
+        f"{facts['processor']}, {facts['cores']} cores",
+        f"* versions: {versions}",
+    ]
+    blocks = ["\n".join(lines)]
+    for table in tables(record):
+        blocks.append(f"### {table.title}")
+        last = len(table.columns) - 1
+        rule = tuple("---" if i in (0, last) else "---:" for i in range(len(table.columns)))
+        rows = (table.columns, rule, *table.rows)
+        blocks.append("\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows))
+        blocks += [note[0].upper() + note[1:] + "." for note in table.notes]
+    return "\n\n".join(blocks)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A record that was written before.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no record of this kind.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no record {path}; --also takes files that --json has written")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        known = record["format"] == FORMAT and "facts" in record
+    except (ValueError, KeyError, TypeError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"{path} is no record of format {FORMAT}; --also takes files that --json has written"
+        )
+    return record
+
+
+def write(path: Path, records: Sequence[Mapping[str, Any]]) -> None:
+    """Puts records of one device into a Markdown document, between the lines `BEGIN` and `END`.
+
+    What was measured on another kind of device stays: each kind has a section of its own there.
+
+    Args:
+        path: of the document; made where there is none.
+        records: as `plan.measure` gives them, at least one; each keeps its command.
+
+    Raises:
+        ValueError: the document has no such lines, or records are of different devices.
+    """
+    titles = list(dict.fromkeys(_section(record) for record in records))
+    if len(titles) != 1:
+        raise ValueError(f"records of one device belong together, found {', '.join(t[3:] for t in titles)}")
+    title = titles[0]
+    section = "\n\n".join([title, *(as_markdown(record) for record in records)])
+    text = path.read_text(encoding="utf-8") if path.exists() else f"# Performance\n\n{BEGIN}\n\n{END}\n"
+    before, begin, rest = text.partition(BEGIN)
+    inside, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(
+            f"{path} has no lines {BEGIN} and {END} between which to write; add them where results belong"
+        )
+    sections = [part.strip() for part in re.split(r"(?m)^(?=## )", inside) if part.strip()]
+    kept = [part for part in sections if part.partition("\n")[0] != title]
+    path.write_text(
+        before + begin + "\n\n" + "\n\n".join([*kept, section]) + "\n\n" + end + after, encoding="utf-8"
+    )
+
+
+def _section(record: Mapping[str, Any]) -> str:
+    facts = record["facts"]
+    if facts["platform"] == "cpu":
+        return f"## Measured on {facts['cores']} cores of {facts['processor']}"
+    return f"## Measured on {facts['device']}"
+
+
+def check_path(path: Path) -> None:
+    """Refuses a document that could not be written later.
+
+    Raises:
+        ValueError: it is no Markdown, or has no place for results.
+        FileNotFoundError: there is no such folder.
+    """
+    if path.suffix != ".md":
+        raise ValueError(f"--report names a Markdown file (.md), found {path}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for the report {path.name}")
+    if path.exists() and not (BEGIN in (text := path.read_text(encoding="utf-8")) and END in text):
+        raise ValueError(
+            f"{path} has no lines {BEGIN} and {END} between which to write; add them where results belong"
+        )

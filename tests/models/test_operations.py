@@ -1,0 +1,87 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mdhr_jax.models import operations
+
+
+def values(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def plain_pool(x):
+    pad = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), pad)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 10), (9, 5), (1, 2)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_the_gradient_of_pooling_goes_where_xla_sends_it(size, ties):
+    x = values(2, *size, 3)
+    if ties:
+        x = jnp.round(x)
+    pooled, pull = jax.vjp(operations.max_pool, x)
+    expected, expected_pull = jax.vjp(plain_pool, x)
+    np.testing.assert_array_equal(pooled, expected)
+    gradient = values(*pooled.shape, seed=1)
+    np.testing.assert_allclose(pull(gradient)[0], expected_pull(gradient)[0], rtol=1e-6, atol=1e-6)
+
+
+def test_pooling_passes_on_what_is_no_number():
+    x = values(1, 8, 8, 2).at[0, 3, 3, 1].set(jnp.nan)
+    pooled = jax.vjp(operations.max_pool, x)[0]
+    np.testing.assert_array_equal(pooled, plain_pool(x))
+
+
+def plain_norm(x, scale, bias, axes, eps):
+    mean = jnp.mean(x, axes, keepdims=True)
+    var = jnp.mean(jnp.square(x - mean), axes, keepdims=True)
+    return (x - mean) * (scale * jax.lax.rsqrt(var + eps)) + bias
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "features"),
+    [((4, 5, 6, 3), (0, 1, 2), (1, 1, 1, 3)), ((2, 3, 5, 4), (1, 3), (1, 1, 5, 1)), ((7, 2), (0,), (1, 2))],
+)
+def test_the_gradient_of_batch_norm_is_that_of_its_definition(float64, shape, axes, features):
+    x, gradient = (values(*shape, seed=seed).astype(jnp.float64) for seed in (0, 1))
+    scale, bias = (values(*features, seed=seed).astype(jnp.float64) for seed in (2, 3))
+    found, pull = jax.vjp(lambda *given: operations.batch_norm(*given, axes, 1e-5)[0], x, scale, bias)
+    expected, expected_pull = jax.vjp(lambda *given: plain_norm(*given, axes, 1e-5), x, scale, bias)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+    for ours, plain in zip(pull(gradient), expected_pull(gradient), strict=True):
+        assert ours.shape == plain.shape
+        np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_batch_norm_keeps_the_formats():
+    x, one = values(8, 3).astype(jnp.bfloat16), jnp.ones((1, 3), jnp.float32)
+    (found, mean, _), pull = jax.vjp(lambda *given: operations.batch_norm(*given, (0,), 1e-5), x, one, one)
+    assert found.dtype == mean.dtype == jnp.float32
+    gradients = pull((found, jnp.zeros_like(mean), jnp.zeros_like(mean)))
+    assert [gradient.dtype for gradient in gradients] == [jnp.bfloat16, jnp.float32, jnp.float32]
+
+
+def test_what_is_stored_is_the_same_and_has_its_gradient():
+    x = values(4, 3)
+    found, pull = jax.vjp(jax.jit(operations.stored), x)
+    np.testing.assert_array_equal(found, x)
+    np.testing.assert_array_equal(pull(2 * x)[0], 2 * x)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (2, 3, 4, 5), (5,)])
+def test_the_gradient_of_a_product_is_that_of_its_definition(float64, shape):
+    x, kernel = (values(*size, seed=i).astype(jnp.float64) for i, size in enumerate((shape, (5, 3))))
+    found, pull = jax.vjp(operations.product, x, kernel)
+    expected, expected_pull = jax.vjp(jnp.matmul, x, kernel)
+    np.testing.assert_array_equal(found, expected)
+    for ours, plain in zip(pull(found), expected_pull(found), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
+
+
+def test_a_stored_gradient_is_the_same():
+    x = values(4, 3)
+    found, pull = jax.vjp(jax.jit(operations.gradient_stored), x)
+    np.testing.assert_array_equal(found, x)
+    np.testing.assert_array_equal(pull(2 * x)[0], 2 * x)
