@@ -160,25 +160,17 @@ def _work(predictor: "Predictor", arguments: argparse.Namespace, detector: dict[
 
 def _facts(predictor: "Predictor") -> dict[str, Any]:
     """What the numbers of a table mean."""
+    from mdhr_jax.predict.meaning import meaning
     from mdhr_jax.predict.table import columns
-    from mdhr_jax.training.experiment import versions
 
-    trained = predictor.trained
-    return {
-        "columns": list(columns(trained.au_set.aus)),
-        "au_names": list(trained.au_set.au_names),
-        "thresholds": dict(trained.thresholds),
-        "thresholds_chosen_on": trained.threshold_source,
-        "protocol": trained.meta.get("protocol"),
-        "checkpoint": trained.describe(),
-        "crop_recipe": trained.meta["crop_recipe"],
-        "image_size": trained.image_size,
+    facts = meaning(predictor.trained)
+    ahead = facts["look_ahead"] | {"model": predictor.look_ahead}
+    own = {
+        "columns": list(columns(predictor.trained.au_set.aus)),
         "mode": predictor.mode,
-        "clip_length": trained.clip_length,
-        "look_ahead": {"model": predictor.look_ahead, "alignment": trained.recipe.filter.look_ahead},
-        "interpolated": False,
-        "versions": versions(),
+        "look_ahead": ahead,
     }
+    return facts | own
 
 
 def main(argv: Sequence[str] | None = None) -> int:
