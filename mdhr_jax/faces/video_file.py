@@ -1,6 +1,7 @@
 """Reads video files with PyAV, one frame in memory at a time; the only reader of the project."""
 
 import dataclasses
+import fractions
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +98,21 @@ def announced_length(file: Path) -> int:
     try:
         with av.open(str(file), metadata_errors="replace") as container:
             return _video_stream(container, file).frames
+    except (av.error.FFmpegError, OSError) as error:
+        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
+
+
+def rate(file: Path) -> fractions.Fraction | None:
+    """Frames a second of a video on average, as its header says; None where it does not.
+
+    Raises:
+        FrameError: it is not a video that can be read.
+        ImportError: PyAV is missing.
+    """
+    av = require_av()
+    try:
+        with av.open(str(file), metadata_errors="replace") as container:
+            return _video_stream(container, file).average_rate or None
     except (av.error.FFmpegError, OSError) as error:
         raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
 

@@ -1,7 +1,9 @@
 """Action units of your own recordings: ``python -m mdhr_jax.predict VIDEO... --checkpoint RUN --out DIR``.
 
 Writes ``DIR/<name>.csv`` for each input, columns as in OpenFace (`mdhr_jax.predict.table`), and beside it
-``DIR/<name>.json`` with what the numbers mean. What is complete already is not done again.
+``DIR/<name>.json`` with what the numbers mean; with ``--overlay`` the recording with boxes, scores and
+timelines as ``DIR/<name>.mp4`` (a picture: ``.png``), with ``--report`` a page to look into it as
+``DIR/<name>.html``. What is complete already is not done again.
 
 The exit code is 0; 1 where an input could not be done, which is said while the others are; 2 after a mistake;
 130 after Ctrl-C.
@@ -52,6 +54,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="faces found by another program, DIR/<video>.csv (see docs/faces.md); default: MTCNN looks for "
         "them",
+    )
+    add(
+        "--overlay",
+        action="store_true",
+        help="also write the recording with everybody's box, number, scores and timeline",
+    )
+    add(
+        "--report",
+        action="store_true",
+        help="also write a page with key frames, timelines and what the model looked at; it needs no network",
     )
     return parser
 
@@ -105,6 +117,7 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
     from mdhr_jax.faces.precomputed import PrecomputedDetector
     from mdhr_jax.predict import inputs, output
     from mdhr_jax.predict.predictor import searching
+    from mdhr_jax.predict.views import Views
 
     recording = one.recording
     if recording is None:
@@ -114,16 +127,21 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
     detector = options.detector(recipe, arguments.detections, stem)
     found_by = {"name": detector.name, "version": detector.version}
     work = _work(predictor, arguments, found_by) | {"input": inputs.fingerprint(recording)}
-    place = output.place(arguments.out, stem, work, taken)
+    views = Views(recording, arguments.out, overlay=arguments.overlay, report=arguments.report)
+    place = output.place(arguments.out, stem, work, taken, views.free)
     if place.complete:
-        print(f"{one.given}: done before, {place.csv}")
+        made = views.make(place, predictor, arguments.fps, detector)
+        print(f"{one.given}: done before, {place.csv}{made}", flush=True)
         return
     length = recording.length()
     aus = predictor.trained.au_set.aus
     with output.TableFile(place, aus, work) as file:
         with Progress(length, unit="frames", label=recording.name) as progress:
             last = 0
-            for row in predictor.rows_of(recording.timed_frames(), detector=detector, fps=arguments.fps):
+            frames = recording.timed_frames()
+            for row in predictor.rows_of(
+                frames, detector=detector, fps=arguments.fps, **views.watching(place)
+            ):
                 file.write(row)
                 if not last:
                     # Before the first row networks are read and compiled.
@@ -137,10 +155,11 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
             detector.check_end()
             for note in detector.notes:
                 announce(note)
-        file.finish(_facts(predictor))
+        file.finish(_facts(predictor) | views.listed(place))
+    made = views.make(place, predictor, arguments.fps, detector)
     text = f"{counts['frames_with_face']} with a face" if counts["people"] else "no face in any of them"
     people = f", {counts['people']} people" if counts["people"] > 1 else ""
-    print(f"{one.given}: {counted(counts['frames'], 'frame')}, {text}{people}, {place.csv}", flush=True)
+    print(f"{one.given}: {counted(counts['frames'], 'frame')}, {text}{people}, {place.csv}{made}", flush=True)
 
 
 def _work(predictor: "Predictor", arguments: argparse.Namespace, detector: dict[str, str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import fcntl
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,7 +45,13 @@ class Place:
         return self.csv.with_name(f"{self.csv.name}.part")
 
 
-def place(out: Path, name: str, work: Mapping[str, Any], taken: set[str]) -> Place:
+def place(
+    out: Path,
+    name: str,
+    work: Mapping[str, Any],
+    taken: set[str],
+    free: Callable[[str], bool] = lambda chosen: True,
+) -> Place:
     """The files of an input that nothing else has.
 
     Args:
@@ -53,6 +59,7 @@ def place(out: Path, name: str, work: Mapping[str, Any], taken: set[str]) -> Pla
         name: that the input would have.
         work: what is done to what, as JSON; see `TableFile`.
         taken: names of other inputs of this command; the one chosen is added.
+        free: whether other files that are asked for could have a name.
     """
     wanted = json.loads(json.dumps(work))
     for number in itertools.count(1):
@@ -62,7 +69,7 @@ def place(out: Path, name: str, work: Mapping[str, Any], taken: set[str]) -> Pla
             continue
         csv, beside = out / f"{chosen}.csv", out / f"{chosen}.json"
         there = csv.exists() or beside.exists()
-        if there and _work_of(beside) != wanted:
+        if (there and _work_of(beside) != wanted) or not free(chosen):
             continue
         taken.add(chosen.lower())
         return Place(csv, beside, complete=csv.is_file())

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,12 +148,14 @@ class Predictor:
         aligned: bool = False,
         fps: float | None = None,
         detector: Detector | None = None,
+        watch: Callable[[PeopleFrame], None] | None = None,
     ) -> Iterator[Row]:
         """The same of frames with their times.
 
         Args:
             frames: seconds, or None, and RGB frames.
             aligned, fps, detector: as in a call.
+            watch: is told where the faces of each frame were found, in order, before its rows come.
 
         Raises:
             ValueError, ImportError: as in a call.
@@ -172,7 +174,8 @@ class Predictor:
             if aligned:
                 yield from self._of_aligned(timed, maker)
             else:
-                yield from self._of_pictures(timed, maker, detector or make_detector(self.trained.recipe))
+                found_by = detector or make_detector(self.trained.recipe)
+                yield from self._of_pictures(timed, maker, found_by, watch)
         finally:
             # What an error or a caller has left half done must not come out with the next recording.
             self._scorer.reset()
@@ -220,12 +223,20 @@ class Predictor:
             yield from maker.add(timestamp, [FaceInFrame(0, 0, self._checked(frame), None)])
         yield from maker.finish()
 
-    def _of_pictures(self, timed: TimedFrames, maker: RowMaker, detector: Detector) -> Iterator[Row]:
+    def _of_pictures(
+        self,
+        timed: TimedFrames,
+        maker: RowMaker,
+        detector: Detector,
+        watch: Callable[[PeopleFrame], None] | None,
+    ) -> Iterator[Row]:
         aligner = PeopleAligner(self.trained.recipe, detector)
         times: dict[int, float | None] = {}
 
         def take(frames: list[PeopleFrame]) -> Iterator[Row]:
             for frame in frames:
+                if watch is not None:
+                    watch(frame)
                 faces = [FaceInFrame(f.track, f.run, f.image, f.confidence) for f in frame.faces]
                 yield from maker.add(times.pop(frame.index), faces)
 
