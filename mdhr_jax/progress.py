@@ -52,7 +52,7 @@ class Progress:
     every `log_every` seconds, so that log files stay short.
 
     Args:
-        total: units of work in all.
+        total: units of work in all; 0 where nobody knows.
         unit: what is counted, in the plural (``frames``, ``steps``).
         label: what is being done.
         initial: units done before (a resumed run); they do not count towards the rate.
@@ -129,8 +129,8 @@ class Progress:
         rate = self.rate
         left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
         share = self.done / self.total if self.total else 1.0
-        text = f"{self.label}: {self.done}/{self.total} {self.unit} ({share:.0%}), "
-        text += _format_rate(rate, self.unit)
+        of_total = f"/{self.total} {self.unit} ({share:.0%})" if self.total else f" {self.unit}"
+        text = f"{self.label}: {self.done}{of_total}, {_format_rate(rate, self.unit)}"
         text += (
             f", {left} left"
             if self.done < self.total

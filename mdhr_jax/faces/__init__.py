@@ -12,6 +12,7 @@
     people.py        the same for everybody in the picture, for predictions
     media.py         frames of a command's videos and pictures
     video_file.py    frames and length of a video file
+    cut_off.py       whether its end is missing
     options.py       the choices as options of commands
 
 Nothing here knows data sets or labels. ``python -m mdhr_jax.faces`` aligns videos and pictures and measures.

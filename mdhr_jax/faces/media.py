@@ -104,6 +104,11 @@ def read_image(path: Path) -> Frame:
     try:
         with Image.open(path) as image:
             turned = ImageOps.exif_transpose(image)
+            if turned.mode == "F":
+                raise ValueError(
+                    f"{path} has grey levels that are floating-point numbers, and does not say which is "
+                    "white; save it with 8 or 16 bits"
+                )
             if turned.mode.startswith("I"):
                 # 16 bits of grey, which Pillow would cut off at 255.
                 turned = Image.fromarray((np.asarray(turned) >> 8).clip(0, 255).astype(np.uint8))

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from mdhr_jax.faces.cut_off import cut_off
+
 _CHUNK_HEAD = 8
 # Containers whose packets are whole frames; in MPEG streams they may be fields.
 _WHOLE_FRAMES = frozenset({"avi", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
@@ -145,7 +147,7 @@ def length(file: Path, *, decoding: bool = False) -> VideoLength:
             damage = damage or error.text
             found = (error.frame or 1) - 1
         certain = True
-    return VideoLength(announced, found, _cut_off(file) or damage, fps, certain)
+    return VideoLength(announced, found, cut_off(file) or damage, fps, certain)
 
 
 def _count_packets(container: Any, announced: int) -> tuple[int, str, bool]:
@@ -208,6 +210,8 @@ def decode(file: Path) -> Iterator[Any]:
                     read += 1
                 if damaged:
                     raise FrameError(file, read + 1, f"is not complete; {_read_before(read)}")
+        if missing := cut_off(file):
+            raise FrameError(file, read + 1, f"{missing}; {_read_before(read)}")
     except (av.error.FFmpegError, OSError) as error:
         text = f"{_unreadable(error)}; {_read_before(read)}"
         raise FrameError(file, read + 1 if read else None, text) from error
@@ -226,23 +230,3 @@ def _video_stream(container: Any, file: Path) -> Any:
 def _unreadable(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or error
     return f"cannot be read as a video ({reason})"
-
-
-def _cut_off(file: Path) -> str:
-    """Whether an AVI file is shorter than its RIFF chunks announce; other formats do not tell."""
-    size = file.stat().st_size
-    end = 0
-    with file.open("rb") as stream:
-        while end < size:
-            stream.seek(end)
-            head = stream.read(8)
-            if head[:4] != b"RIFF" or len(head) < 8:
-                break
-            chunk = int.from_bytes(head[4:], "little")
-            # A file that was never finished announces nothing.
-            if not chunk:
-                break
-            # Chunks have an even length.
-            end += 8 + chunk + chunk % 2
-    # The last chunk may come without the byte that fills it up.
-    return f"it is cut off: {size} of {end} bytes are there" if end > size + 1 else ""

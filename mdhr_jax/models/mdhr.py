@@ -303,8 +303,11 @@ class MDHR(nnx.Module):
             vectors = self.graph(vectors, active)
         return vectors, region_logits
 
-    def check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[Any, ...]) -> None:
         """Refuses clips that the model cannot take.
+
+        Args:
+            shape: of the clips; the number of clips may be a symbol of `jax.export`.
 
         Raises:
             ValueError: a clip too short, or an image size that the backbone cannot take.

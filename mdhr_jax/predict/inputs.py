@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhr_jax.faces import media
+from mdhr_jax.predict import camera
 
 VIDEOS = (
     *(
@@ -50,14 +51,20 @@ def find(arguments: Sequence[str]) -> list[Input]:
 
     A folder of pictures is one recording, the pictures in the order of the numbers in their names; a folder
     of videos is each of them. Patterns (``*``, ``?``, ``[...]``, and ``**`` for folders below) are what
-    matches, in order of the names. What is named twice is taken once.
+    matches, in order of the names. Cameras are as in `mdhr_jax.predict.camera`. What is named twice is taken
+    once.
 
     Args:
-        arguments: paths and patterns.
+        arguments: paths, patterns and cameras.
     """
     known: set[Path] = set()
     found: list[Input] = []
     for argument in arguments:
+        seen_live = camera.named(argument)
+        if seen_live is not None:
+            if all(one.recording != seen_live for one in found):
+                found.append(Input(argument, seen_live))
+            continue
         paths = [Path(argument).expanduser()]
         if not paths[0].exists() and glob.has_magic(argument):
             paths = [Path(match) for match in sorted(glob.glob(str(paths[0]), recursive=True))]

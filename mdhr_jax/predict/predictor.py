@@ -13,7 +13,8 @@ from mdhr_jax.faces import media, mtcnn, options, precomputed
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.people import PeopleAligner, PeopleFrame
 from mdhr_jax.faces.recipe import AlignmentRecipe
-from mdhr_jax.predict import checkpoint, table
+from mdhr_jax.predict import table
+from mdhr_jax.predict.checkpoint import Trained, load
 from mdhr_jax.predict.rows import FaceInFrame, Row, RowMaker
 from mdhr_jax.predict.scorers import ClipScorer, Scorer
 from mdhr_jax.predict.streams import StreamScorer
@@ -43,7 +44,7 @@ class Predictor:
 
     Args:
         checkpoint: a run's directory, its ``checkpoints`` directory or one step's directory. Of several steps
-            the best is taken.
+            the best is taken. Or one that is loaded already.
         mode: ``stream``: each frame is scored with all frames around it that the model can see, as if the
             recording were one clip; or ``clips``: in windows of consecutive frames, as evaluation has them
             (16 in the reference), beyond which nothing is seen.
@@ -60,8 +61,14 @@ class Predictor:
             checkpoint of this project; an argument is out of range.
     """
 
-    def __init__(self, checkpoint: str | os.PathLike[str], *, mode: str = "stream", batch: int | None = None):
-        self.trained = _load(checkpoint)
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] | Trained,
+        *,
+        mode: str = "stream",
+        batch: int | None = None,
+    ):
+        self.trained = checkpoint if isinstance(checkpoint, Trained) else load(Path(checkpoint))
         self.mode = mode
         self._scorer = make_scorer(self.trained, mode, batch)
         self._pushed: RowMaker | None = None
@@ -263,7 +270,7 @@ class Predictor:
         return picture
 
 
-def make_scorer(trained: checkpoint.Trained, mode: str, batch: int | None = None) -> Scorer:
+def make_scorer(trained: Trained, mode: str, batch: int | None = None) -> Scorer:
     """The scorer of a mode.
 
     Args:
@@ -300,10 +307,6 @@ def searching(recipe: AlignmentRecipe) -> AlignmentRecipe:
     return dataclasses.replace(
         recipe, detector=mtcnn.NAME, short_side=usual.short_side, detect_every=usual.detect_every
     )
-
-
-def _load(path: str | os.PathLike[str]) -> checkpoint.Trained:
-    return checkpoint.load(Path(path))
 
 
 def _timed(source: Any) -> TimedFrames:
