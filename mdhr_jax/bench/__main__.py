@@ -23,6 +23,9 @@ from pathlib import Path
 
 from mdhr_jax import commands
 
+_OF_PREDICTING = ("clu", "ml_collections", "orbax", "tensorflow_datasets")
+"""What reading checkpoints and recordings needs beyond what steps need."""
+
 _MODES = ("train", "eval", "predict", "counting", "input", "epoch", "memory", "all")
 
 
@@ -163,15 +166,14 @@ def _measure(chosen: argparse.Namespace, command: str) -> int:
 
 
 def _predicting(chosen: argparse.Namespace) -> bool:
-    """Predicting beside the reference, which has no streams: a command of its own, where there is one."""
-    module = "mdhr_jax.bench_predict"
-    if importlib.util.find_spec(module) is None:
-        print(f"predicting beside the reference is left out: there is no {module} here")
+    """Predicting beside the reference, which has no streams: a command of its own."""
+    if lacking := [name for name in _OF_PREDICTING if importlib.util.find_spec(name) is None]:
+        print(f"predicting beside the reference is left out: {', '.join(lacking)} is not installed")
         return True
     ended_well = True
     for backbone in chosen.backbone:
-        command = [sys.executable, "-m", module, "--reference", str(chosen.reference), "--backbone", backbone]
-        done = subprocess.run([*command, "--repeats", str(chosen.repeats)])
+        command = [sys.executable, "-m", "mdhr_jax.bench.predicting", "--reference", str(chosen.reference)]
+        done = subprocess.run([*command, "--backbone", backbone, "--repeats", str(chosen.repeats)])
         ended_well &= done.returncode == 0
     return ended_well
 

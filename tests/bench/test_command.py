@@ -101,8 +101,9 @@ def test_everything_is_asked_for_once(tasks, checkout, capsys):
 
 def test_predicting_beside_the_reference_is_another_command(tasks, checkout, monkeypatch, capsys):
     options = ["predict", "--reference", checkout, "--backbone", "resnet50", "--repeats", "2"]
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None if name == "clu" else name)
     assert bench.main(options) == 0
-    assert "predicting beside the reference is left out" in capsys.readouterr().out
+    assert "predicting beside the reference is left out: clu is not installed" in capsys.readouterr().out
     commands = []
 
     def run(command):
@@ -112,7 +113,7 @@ def test_predicting_beside_the_reference_is_another_command(tasks, checkout, mon
     monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(bench.subprocess, "run", run)
     assert bench.main(options) == 0
-    assert commands[0][1:3] == ["-m", "mdhr_jax.bench_predict"]
+    assert commands[0][1:3] == ["-m", "mdhr_jax.bench.predicting"]
     assert commands[0][-4:] == ["--backbone", "resnet50", "--repeats", "2"]
     assert bench.main(options) == 1
 

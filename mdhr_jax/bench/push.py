@@ -1,4 +1,4 @@
-"""Whether a long stream needs more memory, or drifts: ``python -m mdhr_jax.bench_push RUN --frames 100000``.
+"""Whether a long stream needs more memory, or drifts: ``python -m mdhr_jax.bench.push RUN --frames 100000``.
 
 Pushes synthetic aligned faces one by one into a `Predictor`, and holds the process's peak of resident memory
 at the end against that after the first 5,000 frames (10 %), and the last scores against those of a fresh
@@ -29,7 +29,7 @@ _MIB = 2**20
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mdhr_jax.bench_push",
+        prog="python -m mdhr_jax.bench.push",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""Speed of predicting on CPUs beside the PyTorch reference: ``python -m mdhr_jax.bench_predict``.
+"""Speed of predicting on CPUs beside the PyTorch reference: ``python -m mdhr_jax.bench.predicting``.
 
 Both have the same random weights and run in turn in one process. The reference knows windows alone: a frame
 has all that the model sees of its surroundings only k + 2 frames inside a window, so that a window of 16
@@ -39,7 +39,7 @@ MOST_APART = 1e-3
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mdhr_jax.bench_predict",
+        prog="python -m mdhr_jax.bench.predicting",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
