@@ -86,6 +86,10 @@ TOGETHER = {
     # The run that is looked at is made once.
     "tests/figures/test_command.py": "figures",
     "tests/figures/test_network.py": "figures",
+    # Overlays and pages that are looked at are made once.
+    "tests/predict/test_overlay.py": "looks",
+    "tests/predict/test_page.py": "looks",
+    "tests/predict/test_page_browser.py": "looks",
 }
 
 

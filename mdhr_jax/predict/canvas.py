@@ -65,7 +65,9 @@ def write(
     place[:] = (place * (1 - cover) + np.asarray(colour, np.float32) * cover + 0.5).astype(np.uint8)
 
 
-def fill(canvas: Pixels, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
+def fill(
+    canvas: Pixels, x0: float | int, y0: float | int, x1: float | int, y1: float | int, colour: Colour
+) -> None:
     """Fills a rectangle; what is beyond the canvas is left out.
 
     Args:
@@ -79,7 +81,7 @@ def fill(canvas: Pixels, x0: float, y0: float, x1: float, y1: float, colour: Col
     canvas[top:bottom, left:right] = colour
 
 
-def frame(canvas: Pixels, box: Sequence[float], thickness: int, colour: Colour) -> None:
+def frame(canvas: Pixels, box: Sequence[float | int], thickness: int, colour: Colour) -> None:
     """Draws the sides of a rectangle, inside of it.
 
     Args:

@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,14 +17,15 @@ from mdhr_jax.predict.reading import Overview, Person
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.scorers import as_input
 from mdhr_jax.predict.second_look import Shown, Source
-from mdhr_jax.predict.trail import Spot, Trail
+from mdhr_jax.predict.trail import Spot
 
 MOST = 60
-"""Moments of a page, so that it stays small."""
+"""Moments of a page, so that it stays small; in a crowd one more for each person."""
 
 MOST_FACES = 24
 """People of a page: those who are seen longest."""
 
+_PICTURE_EDGE = 560
 _MOST_PEAKS = 20
 _WITHOUT_FACES = 3
 
@@ -52,7 +53,8 @@ class Looked:
 
     Attributes:
         moment: which.
-        shown: the frame.
+        extent: width and height of the frame, pixels.
+        picture: the frame, reduced.
         spots, rows: of everybody in it.
         spot, row: of the face; None without one.
         crop: the aligned face; None without one.
@@ -62,7 +64,8 @@ class Looked:
     """
 
     moment: Moment
-    shown: Shown
+    extent: tuple[int, int]
+    picture: UInt8[np.ndarray, "height width 3"]
     spots: tuple[Spot, ...]
     rows: tuple[Row, ...]
     spot: Spot | None = None
@@ -83,7 +86,7 @@ def people_shown(overview: Overview) -> list[Person]:
     return sorted(longest, key=lambda p: p.face_id)
 
 
-def choose(overview: Overview, trail: Trail) -> list[Moment]:
+def choose(overview: Overview, trail: Iterable[tuple[Spot, ...]]) -> list[Moment]:
     """Moments spread over every face's frames, and those in which AUs are strongest; in order.
 
     Args:
@@ -112,7 +115,7 @@ def choose(overview: Overview, trail: Trail) -> list[Moment]:
             if seen[spot.face_id] in wanted.get(spot.face_id, ()):
                 found.add((number, spot.face_id))
             seen[spot.face_id] += 1
-    return [Moment(*key, tuple(sorted(strongest.get(key, ())))) for key in sorted(found)][: MOST + MOST_FACES]
+    return [Moment(*key, tuple(sorted(strongest.get(key, ())))) for key in sorted(found)]
 
 
 def _evenly(count: int, most: int) -> set[int]:
@@ -186,7 +189,7 @@ def look(moments: Sequence[Moment], source: Source) -> Iterator[Looked]:
         ValueError, ImportError: as `Source.together`.
     """
     windows = _windows(moments, source)
-    explainer = _Explainer(source.trained)
+    explainer = _explainer(source.trained)
     beginning: dict[int, list[Moment]] = {}
     for moment in moments:
         first = windows[moment].frames[0] if moment in windows else moment.frame
@@ -196,7 +199,7 @@ def look(moments: Sequence[Moment], source: Source) -> Iterator[Looked]:
     for number, (shown, spots, rows) in enumerate(source.together(), 1):
         for moment in beginning.pop(number, []):
             if moment.face_id is None:
-                yield Looked(moment, shown, spots, tuple(rows))
+                yield _seen(moment, shown, spots, rows)
             else:
                 opened.append(_Open(moment, windows[moment], {}))
         if not opened and not beginning:
@@ -215,22 +218,40 @@ def look(moments: Sequence[Moment], source: Source) -> Iterator[Looked]:
             one.crops[number] = cut[face_id]
             if number == one.moment.frame:
                 (row,) = [row for row in rows if row.face_id == face_id]
-                one.seen = Looked(one.moment, shown, spots, tuple(rows), spot, row, cut[face_id])
+                seen = _seen(one.moment, shown, spots, rows)
+                one.seen = dataclasses.replace(seen, spot=spot, row=row, crop=cut[face_id])
         for one in [one for one in opened if one.window.frames[-1] == number]:
             opened.remove(one)
             yield explainer.explained(one)
+
+
+def _seen(moment: Moment, shown: Shown, spots: tuple[Spot, ...], rows: Sequence[Row]) -> Looked:
+    extent = shown.width, shown.height
+    scale = min(1.0, _PICTURE_EDGE / max(extent))
+    small = [max(1, round(side * scale)) for side in extent]
+    return Looked(moment, extent, shown.resized(small[0], small[1]), spots, tuple(rows))
+
+
+_made: "list[_Explainer]" = []
+
+
+def _explainer(trained: Trained) -> "_Explainer":
+    """That of a model; for recording after recording it is compiled once."""
+    if not _made or _made[0].trained is not trained:
+        _made[:] = [_Explainer(trained)]
+    return _made[0]
 
 
 class _Explainer:
     """What the model looked at, window after window."""
 
     def __init__(self, trained: Trained):
-        self._trained = trained
+        self.trained = trained
         self._weights = jax.device_put((trained.params, trained.batch_stats))
         self._look = jax.jit(self._compute)
 
     def _compute(self, params: Arrays, batch_stats: Arrays, images: Any) -> Any:
-        return explain(self._trained.model, params, batch_stats, as_input(images, self._trained))
+        return explain(self.trained.model, params, batch_stats, as_input(images, self.trained))
 
     def explained(self, one: _Open) -> Looked:
         if one.seen is None:

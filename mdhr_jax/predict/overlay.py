@@ -9,20 +9,33 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, UInt8
 
 from mdhr_jax.predict import canvas
 from mdhr_jax.predict.canvas import Colour, Pixels
 from mdhr_jax.predict.overlay_layout import FOOTER, MARGIN, Layout
-from mdhr_jax.predict.reading import Person
+from mdhr_jax.predict.reading import Overview, Person
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.trail import Spot
 
 HISTORY_SECONDS = 10.0
-"""Of the scrolling timeline."""
+"""Of the scrolling timeline, at most."""
 
 HISTORY_FRAMES = 100
 """Of it, where frames have no times."""
+
+
+def history(overview: Overview) -> float:
+    """What a recording's scrolling timelines show: seconds, or frames where those have no times.
+
+    Args:
+        overview: of the table.
+    """
+    if not overview.timed:
+        return float(min(HISTORY_FRAMES, overview.frames))
+    whole = overview.end * overview.frames / max(1, overview.frames - 1)
+    return min(HISTORY_SECONDS, whole) or HISTORY_SECONDS
+
 
 _MOST_KEPT = 4096
 
@@ -85,6 +98,7 @@ class Painter:
         people: of the table.
         au_names: of the scores.
         thresholds: what a score must reach for present, by AU name.
+        span: of the scrolling timelines, see `history`.
         note: small print that every frame shows; empty for none.
     """
 
@@ -94,19 +108,22 @@ class Painter:
         people: Mapping[int, Person],
         au_names: Sequence[str],
         thresholds: Mapping[str, float],
+        span: float = HISTORY_SECONDS,
         note: str = "",
     ):
         self.layout = self._layout = layout
         self._people, self._names = people, tuple(au_names)
         self._limits = np.asarray([thresholds[name] for name in au_names], np.float32)
-        self._slots = slots(people)
+        self._slots, self._span = slots(people), span
         self._sections = [
             _Section(None, collections.deque(maxlen=_MOST_KEPT), collections.deque(maxlen=_MOST_KEPT))
             for _ in layout.sections
         ]
         self._base = self._draw_base(note)
 
-    def draw(self, picture: Pixels, scale: float, spots: Sequence[Spot], rows: Sequence[Row]) -> Pixels:
+    def draw(
+        self, picture: UInt8[np.ndarray, "h w 3"], scale: float, spots: Sequence[Spot], rows: Sequence[Row]
+    ) -> Pixels:
         """The next frame.
 
         Args:
@@ -126,10 +143,9 @@ class Painter:
             box = spot.box.astype(np.float64) * scale + np.asarray([left, top, left, top])
             self._draw_box(place, box, spot.face_id)
         now = float(number) if timestamp is None else timestamp
-        span = HISTORY_FRAMES if timestamp is None else HISTORY_SECONDS
         by_slot = {self._slots[row.face_id]: row for row in rows if row.face_id is not None}
         for slot, section in enumerate(self._sections):
-            self._draw_section(out, slot, section, by_slot.get(slot), now, span)
+            self._draw_section(out, slot, section, by_slot.get(slot), now)
         hidden = sum(slot >= len(self._sections) for slot in by_slot)
         text = f"frame {number}" + ("" if timestamp is None else f"   {timestamp:.3f} s")
         text += f"   {hidden} more faces" if hidden else ""
@@ -164,7 +180,7 @@ class Painter:
         """Of a face's box."""
         return BOXES[self._slots.get(face_id, 0) % len(BOXES)]
 
-    def _draw_box(self, place: Pixels, box: Float32[np.ndarray, "4"], face_id: int) -> None:
+    def _draw_box(self, place: Pixels, box: Float[np.ndarray, "4"], face_id: int) -> None:
         colour = self.colour(face_id)
         canvas.frame(place, (box + np.asarray([-1, -1, 1, 1])).tolist(), 5, (0, 0, 0))
         canvas.frame(place, box.tolist(), 3, colour)
@@ -188,7 +204,6 @@ class Painter:
         section: _Section,
         row: Row | None,
         now: float,
-        span: float,
     ) -> None:
         layout, style = self._layout, self._layout.style
         x, y = layout.sections[slot]
@@ -199,12 +214,12 @@ class Painter:
         person = None if section.face_id is None else self._people[section.face_id]
         if person is None:
             canvas.write(out, x + MARGIN, y + style.head // 2 + 2, "no face", style.letters, FAINT)
-            self._draw_history(out, section, x, y, now, span)
+            self._draw_history(out, section, x, y, now)
             return
         scores = None if row is None else row.scores
         section.times.append(now)
         section.scores.append(np.full(len(self._names), np.nan, np.float32) if scores is None else scores)
-        while section.times and section.times[0] < now - span - 1:
+        while section.times and section.times[0] < now - self._span - 1:
             section.times.popleft()
             section.scores.popleft()
         colour = self.colour(person.face_id)
@@ -217,7 +232,7 @@ class Painter:
         for i in range(len(self._names)):
             middle = self._row(y, i)
             self._draw_bar(out, bars, middle, None if row is None else row, i)
-        self._draw_history(out, section, x, y, now, span)
+        self._draw_history(out, section, x, y, now)
 
     def _draw_bar(self, out: Pixels, x: int, middle: int, row: Row | None, au: int) -> None:
         style = self._layout.style
@@ -240,14 +255,14 @@ class Painter:
             canvas.write(out, right, middle, f"{score:.2f}", style.letters, ink, right=True)
         canvas.fill(out, limit - 1, middle - half - 1, limit + 1, middle + half + 1, LIMIT)
 
-    def _draw_history(self, out: Pixels, section: _Section, x: int, y: int, now: float, span: float) -> None:
+    def _draw_history(self, out: Pixels, section: _Section, x: int, y: int, now: float) -> None:
         """The last seconds of every AU, now at the right; dark where there was no face."""
         layout, style = self._layout, self._layout.style
         if not layout.timeline:
             return
         wide, high = style.history - 4, style.row - 3
         left = x + MARGIN + style.names + style.marks + style.bars + style.numbers
-        values = _columns(section, now, span, wide, len(self._names))
+        values = _columns(section, now, self._span, wide, len(self._names))
         for i in range(len(self._names)):
             top = self._row(y, i) - high // 2
             place = out[top : top + high, left : left + wide]

@@ -9,7 +9,7 @@ from PIL import Image
 from mdhr_jax.predict import second_look
 from mdhr_jax.predict.canvas import Pixels
 from mdhr_jax.predict.film import Film
-from mdhr_jax.predict.overlay import Painter, slots
+from mdhr_jax.predict.overlay import Painter, history, slots
 from mdhr_jax.predict.overlay_layout import layout
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.second_look import Shown, Source
@@ -46,7 +46,8 @@ def write(part: Path, kind: str, source: Source) -> None:
             at_a_time = max(slots(overview.people).values(), default=0) + 1
             size = (shown.width, shown.height)
             arranged = layout(*size, at_a_time, trained.au_set.num_aus, timeline=kind == ".mp4")
-            painter = Painter(arranged, overview.people, trained.au_set.au_names, trained.thresholds, note)
+            names, limits = trained.au_set.au_names, trained.thresholds
+            painter = Painter(arranged, overview.people, names, limits, history(overview), note)
         *_, wide, high = painter.layout.fit(shown.width, shown.height)
         return painter.draw(shown.resized(wide, high), wide / shown.width, spots, rows)
 

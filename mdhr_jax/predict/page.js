@@ -180,9 +180,10 @@
           if (!here) { drawing = false; continue; }
           const x = toX(times[step]);
           if (drawing) ink.lineTo(x, toY(here.high));
-          // A frame alone is a short line.
-          else { ink.moveTo(x, toY(here.high)); ink.lineTo(x + 0.7, toY(here.high)); }
+          else ink.moveTo(x, toY(here.high));
           if (here.low !== here.high) ink.lineTo(x, toY(here.low));
+          // The last frame before a gap is shown until the next one is.
+          if (!at(who, step + 1, au)) ink.lineTo(toX(step + 1 < steps ? times[step + 1] : WHOLE.to), toY(here.low));
           drawing = true;
         }
       } else {
@@ -269,7 +270,7 @@
 
   function show(from, to) {
     const whole = WHOLE.to - WHOLE.from;
-    const least = Math.min(whole, 6 * whole / steps);
+    const least = Math.min(whole, (3 * whole) / steps);
     let span = Math.min(whole, Math.max(least, to - from));
     const middle = (from + to) / 2;
     let begin = Math.min(Math.max(WHOLE.from, middle - span / 2), WHOLE.to - span);
@@ -411,7 +412,8 @@
     const { width, height } = picture;
     const boxes = element("boxes");
     boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    const letters = Math.max(11, width / 38);
+    // In proportion to the picture, whatever its size on the screen.
+    const unit = width / 480, letters = 12.5 * unit;
     boxes.innerHTML = [...picture.boxes].sort((a, b) => (a.face === one.face) - (b.face === one.face)).map(({ face: id, box }) => {
       const [x0, y0, x1, y1] = [box[0] * width, box[1] * height, box[2] * width, box[3] * height];
       const chosen = id === one.face;
@@ -419,12 +421,12 @@
       const label = chosen || x1 - x0 > letters * 3.4 ? `face ${id}` : `${id}`;
       const wide = letters * (0.62 * label.length + 0.5), high = letters * 1.35;
       const x = Math.min(Math.max(0, x0), width - wide), y = y0 >= high ? y0 - high : Math.max(0, y0);
-      return `<rect x="${x0}" y="${y0}" width="${x1 - x0}" height="${y1 - y0}" fill="none" stroke="#000" stroke-width="${chosen ? 5 : 3.5}"/>` +
-        `<rect x="${x0}" y="${y0}" width="${x1 - x0}" height="${y1 - y0}" fill="none" stroke="${colour}" stroke-width="${chosen ? 3 : 1.5}"/>` +
-        `<rect x="${x}" y="${y}" width="${wide}" height="${high}" fill="${colour}" stroke="#000" stroke-width="0.7"/>` +
+      return `<rect x="${x0}" y="${y0}" width="${x1 - x0}" height="${y1 - y0}" fill="none" stroke="#000" stroke-width="${(chosen ? 4.5 : 3.2) * unit}"/>` +
+        `<rect x="${x0}" y="${y0}" width="${x1 - x0}" height="${y1 - y0}" fill="none" stroke="${colour}" stroke-width="${(chosen ? 2.6 : 1.4) * unit}"/>` +
+        `<rect x="${x}" y="${y}" width="${wide}" height="${high}" fill="${colour}" stroke="#000" stroke-width="${0.7 * unit}"/>` +
         `<text x="${x + wide / 2}" y="${y + high * 0.74}" text-anchor="middle" font-size="${letters}" font-family="system-ui, sans-serif" font-weight="${chosen ? 700 : 400}" fill="${chosen ? "#fff" : "#000"}">${label}</text>`;
     }).join("");
-    const strongest = one.strongest.length ? `; strongest moment of ${one.strongest.join(", ")}` : "";
+    const strongest = one.strongest.length && data.frames > 1 ? `; strongest moment of ${one.strongest.join(", ")}` : "";
     const sure = one.confidence === null || one.confidence === undefined ? "" : `, detector ${one.confidence.toFixed(2)}`;
     element("caption").textContent = one.face === null ? `${when}: no face` : `${when}: face ${one.face}${sure}${strongest}`;
     element("closer").hidden = one.face === null;
@@ -466,7 +468,7 @@
       image.src = one.crop || data.pictures[one.frame].src;
       image.alt = "";
       const when = data.timed ? `${one.time.toFixed(2)} s` : `frame ${one.frame}`;
-      button.append(image, when, document.createElement("br"), one.strongest.join(" "));
+      button.append(image, when, document.createElement("br"), data.frames > 1 ? one.strongest.join(" ") : "");
       button.setAttribute("aria-label", `key frame ${one.frame}, ${when}${one.strongest.length ? `, strongest moment of ${one.strongest.join(", ")}` : ""}`);
       button.addEventListener("click", () => choose(i));
       strip.append(button);
@@ -509,9 +511,9 @@
       const flat = map.flat(), mean = flat.reduce((a, b) => a + b, 0) / flat.length;
       const scale = `scale ${data.scales[s]}`;
       const squares = map.map((row, y) => row.map((value, x) =>
-        `<rect x="${(x * edge) / cells}" y="${(y * edge) / rows}" width="${edge / cells + 0.3}" height="${edge / rows + 0.3}" fill="${cividis(value / highest)}"><title>${value.toFixed(3)}</title></rect>`).join("")).join("");
+        `<rect x="${(x * edge) / cells}" y="${(y * edge) / rows}" width="${edge / cells}" height="${edge / rows}" fill="${cividis(value / highest)}"><title>${value.toFixed(3)}</title></rect>`).join("")).join("");
       return `<figure><svg viewBox="0 0 ${edge} ${edge}" role="img" aria-label="Weights of ${scale} over the face: mean ${mean.toFixed(2)}, from ${Math.min(...flat).toFixed(2)} to ${Math.max(...flat).toFixed(2)}">` +
-        `<image href="${one.crop}" width="${edge}" height="${edge}" style="filter:grayscale(1)"/><g opacity="0.68">${squares}</g></svg>` +
+        `<image href="${one.crop}" width="${edge}" height="${edge}" style="filter:grayscale(1)"/><g opacity="0.68" shape-rendering="crispEdges">${squares}</g></svg>` +
         `<figcaption>${scale}: mean ${mean.toFixed(2)}<br>${Math.min(...flat).toFixed(2)} to ${Math.max(...flat).toFixed(2)}</figcaption></figure>`;
     });
     const equal = 1 / one.weights.length, wide = 460;
@@ -588,7 +590,8 @@
     svg.innerHTML = `<image href="${one.crop}" width="400" height="400" opacity="0.75" style="filter:grayscale(1)"/>${arcs}${nodes}${numbers}`;
     svg.setAttribute("aria-label", `${edges.length} edges between regions of the face; the strongest: ` +
       (edges.slice(-3).reverse().map((e) => `${names[e.sender]} to ${names[e.receiver]} ${e.weight.toFixed(2)}`).join(", ") || "none"));
-    const hidden = within ? ` ${within} edges inside regions are in the table only.` : "";
+    const hidden = (within ? ` ${within} edges inside regions are in the table only.` : "") +
+      (data.graph.activated ? " Edges start at AUs that the region classifiers take for active, which need not be those present in the end." : "");
     element("graph-text").textContent = (edges.length
       ? `${edges.length} edges between regions of the face in the key frame above, wider and lighter with the weight with which an AU (arrow's head) receives from another; numbers: the strongest.${hidden} `
       : `There is no edge between regions of the face in this key frame.${hidden} `) +
@@ -631,6 +634,8 @@
   else { showStrip(); showMoment(); }
   new ResizeObserver(draw).observe(canvas);
   window.addEventListener("beforeprint", draw);
+  // Beside the face where there is room.
+  document.querySelector("details").open = window.innerWidth > 900;
   // For tests, and for whoever likes to look.
   window.mdhrPage = { data, faces, times, state, at, show, choose, chooseFace, nearest, toX, whole: WHOLE };
 })();

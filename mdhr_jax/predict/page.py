@@ -65,7 +65,8 @@ def _lead(source: Source) -> str:
     if not overview.people:
         return f"{text}. No face was found in any of them, so there is nothing to score."
     people = "1 person" if len(overview.people) == 1 else f"{len(overview.people)} people"
-    text += f", {people}; {overview.with_face} with a face."
+    text += f", {people}"
+    text += f"; {overview.with_face} with a face." if overview.frames > 1 else "."
     if len(overview.people) > moments.MOST_FACES:
         text += f" The {moments.MOST_FACES} that are seen longest are shown; the table has all."
     return text
@@ -76,7 +77,7 @@ def _warning(source: Source) -> str:
         return ""
     return (
         '<p class="warning" role="note"><strong>Not valid for real faces.</strong> The model was trained on '
-        f"drawn faces ({html.escape(source.trained.au_set.title)}): it shows how things work, and its scores "
+        f"drawn faces, {html.escape(source.trained.au_set.title)}: it shows how things work, and its scores "
         "of people mean nothing.</p>"
     )
 

@@ -29,7 +29,7 @@ MOST_SCORES = 1_200_000
 MOST_STEPS = 100_000
 """Points in time of a page."""
 
-_PICTURE_EDGE, _CROP_EDGE = 560, 224
+_CROP_EDGE = 224
 _QUALITY = 82
 _DIGITS = 4
 
@@ -70,6 +70,7 @@ def collect(source: Source) -> dict[str, Any]:
             "places": places_in_crop(aus, trained.meta["crop_recipe"]).round(4).tolist(),
             "group": group.tolist(),
             "bands": [region.band for region in regions.regions],
+            "activated": trained.model.config.edges == "cross_activated",
         },
     }
 
@@ -152,14 +153,11 @@ def _moments(source: Source) -> dict[str, Any]:
 
 
 def _picture(looked: Looked) -> dict[str, Any]:
-    shown = looked.shown
-    scale = min(1.0, _PICTURE_EDGE / max(shown.width, shown.height))
-    size = max(1, round(shown.width * scale)), max(1, round(shown.height * scale))
-    extent = np.asarray([shown.width, shown.height] * 2)
+    extent = np.asarray(looked.extent * 2)
     return {
-        "src": data_uri(shown.resized(*size)),
-        "width": size[0],
-        "height": size[1],
+        "src": data_uri(looked.picture),
+        "width": looked.picture.shape[1],
+        "height": looked.picture.shape[0],
         "boxes": [
             {"face": spot.face_id, "box": (spot.box / extent).round(5).tolist()} for spot in looked.spots
         ],

@@ -21,7 +21,7 @@ from typing import Any
 from mdhr_jax.faces import media
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.people import align_people
-from mdhr_jax.predict import overlay_file, page, reading, second_look
+from mdhr_jax.predict import film, overlay_file, page, reading, second_look
 from mdhr_jax.predict.checkpoint import Trained
 from mdhr_jax.predict.output import Place
 from mdhr_jax.predict.predictor import Predictor
@@ -45,6 +45,7 @@ class Views:
 
     Raises:
         ValueError: the recording is no file and cannot be read a second time.
+        ImportError: PyAV is missing, or cannot write videos.
     """
 
     def __init__(self, recording: media.Recording, folder: Path, *, overlay: bool, report: bool):
@@ -56,7 +57,10 @@ class Views:
         if report:
             self._wanted[REPORT] = ".html"
         if self._wanted:
+            # What cannot be done is said before hours are spent.
             second_look.check(recording)
+        if self._wanted.get(OVERLAY) == ".mp4":
+            film.codec()
         self._trail: Trail | None = None
 
     def free(self, stem: str) -> bool:

@@ -13,6 +13,7 @@ from mdhr_jax.data.synthetic.generator import SyntheticSpec
 from mdhr_jax.training import experiment, results
 from mdhr_jax.training.checkpoints import Checkpoints
 from tests import tiny
+from tests.predict import looks
 
 CLIP, SIZE = 4, 64
 STEP = 3
@@ -67,3 +68,9 @@ def thresholds(au_set: facs.AUSet = AU_SET) -> dict[str, float]:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def made(run: Path, tmp_path_factory: pytest.TempPathFactory) -> looks.Made:
+    """Tables, overlays and pages of several recordings."""
+    return looks.make(tmp_path_factory.mktemp("looks"), run)
