@@ -188,7 +188,8 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
     aus = predictor.trained.au_set.aus
     if source.is_live:
         live.warm_up(predictor, detector)
-    with output.TableFile(place, aus, work, **({"flush_every": 1} if source.is_live else {})) as file:
+    flush_every = 1 if source.is_live else output.FLUSH_EVERY
+    with output.TableFile(place, aus, work, flush_every) as file:
         with Progress(length, unit="frames", label=recording.name) as progress:
             last = 0
             frames = source.frames()

@@ -27,7 +27,7 @@ FORMAT = 1
 CSV, PARQUET = "csv", "parquet"
 """Kinds of tables, and how their names end."""
 
-_FLUSH_EVERY = 64
+FLUSH_EVERY = 64
 """Rows after which others can read them."""
 
 
@@ -142,7 +142,7 @@ class TableFile:
     """
 
     def __init__(
-        self, place: Place, aus: Sequence[int], work: Mapping[str, Any], flush_every: int = _FLUSH_EVERY
+        self, place: Place, aus: Sequence[int], work: Mapping[str, Any], flush_every: int = FLUSH_EVERY
     ):
         self._place, self._aus, self._work, self._flush_every = place, aus, work, flush_every
         self._rows = 0
