@@ -76,16 +76,15 @@ def _max_pool_forward(
     height, width = ((size + 1) // 2 for size in x.shape[1:3])
     # One more behind for odd sizes, which have a last window of their own.
     padded = jnp.pad(x, ((0, 0), (1, 2), (1, 2), (0, 0)), constant_values=-jnp.inf)
-    highest, place = None, jnp.zeros((), jnp.int8)
-    for number in range(9):
-        row, column = divmod(number, 3)
-        part = padded[:, row : row + 2 * height - 1 : 2, column : column + 2 * width - 1 : 2]
-        if highest is None:
-            highest, place = part, jnp.zeros(part.shape, jnp.int8)
-        else:
-            place = jnp.where(part > highest, jnp.int8(number), place)
-            highest = jnp.maximum(highest, part)
-    assert highest is not None
+    parts = [
+        padded[:, row : row + 2 * height - 1 : 2, column : column + 2 * width - 1 : 2]
+        for row in range(3)
+        for column in range(3)
+    ]
+    highest, place = parts[0], jnp.zeros(parts[0].shape, jnp.int8)
+    for number, part in enumerate(parts[1:], start=1):
+        place = jnp.where(part > highest, jnp.int8(number), place)
+        highest = jnp.maximum(highest, part)
     return highest, (place, x.shape)
 
 
