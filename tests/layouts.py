@@ -27,18 +27,18 @@ FSDP = (1, 4)
 STEPS = int(os.environ.get("LAYOUT_STEPS", "3"))
 """Steps before a checkpoint, and two after it."""
 
-SINGLE_FSDP = FSDP if "LAYOUT_STEPS" in os.environ else FSDP[-1:]
+SINGLE_FSDP = FSDP if STEPS > 9 else FSDP[-1:]
 """With which fsdp float32 is tried."""
 
 _TWO_MORE = 2
-_WAIT_SECONDS = 500
+_WAIT_SECONDS = 500 if STEPS < 10 else 2000
 
 
 class Layout:
     """The devices of all processes, cut in one way."""
 
     def __init__(self, fsdp: int, dtype: str = "float64"):
-        config = tiny.config(dtype=dtype, param_dtype=dtype, mfd=False)
+        config = tiny.config(tiny.TWO_AUS, dtype=dtype, param_dtype=dtype, mfd=False)
         optimizer = make_optimizer(1e-3, 40)
         mesh = parallel.make_mesh(-1, fsdp)
         options = StepOptions(tiny.SIZE, 32, (1.0,) * config.au_set.num_aus, ema=0.5)
@@ -59,7 +59,7 @@ class Layout:
     def steps(self, state: TrainState, first: int, number: int) -> tuple[TrainState, list[float]]:
         losses = []
         for seed in range(first, first + number):
-            batch = tiny.batch(seed=seed, frames=2)
+            batch = tiny.batch(tiny.TWO_AUS, seed=seed, frames=2)
             rows = len(batch["labels"]) // jax.process_count()
             own = slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
             share = {name: array[own] for name, array in batch.items()}

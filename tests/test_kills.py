@@ -34,6 +34,8 @@ STEPS_PER_EPOCH = CLIPS_PER_VIDEO  # Of four videos, four clips a batch.
 EPOCHS = 2 + KILLS
 STEPS = EPOCHS * STEPS_PER_EPOCH
 PROCESSES = 2
+TO_THE_END = 300 + 10 * STEPS
+"""Seconds that a run is waited for."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600 + 120 * KILLS)]
 
@@ -172,7 +174,7 @@ def uninterrupted(tmp_path_factory, synthetic_data, environment):
     folder = tmp_path_factory.mktemp("uninterrupted")
     options = [f"--config.compile_cache={folder / 'compiled'}", "--config.checkpoint.every_steps=0"]
     run = Run(folder, synthetic_data, environment, *options)
-    assert run.wait(run.start()) == [0] * PROCESSES, run.last_words()
+    assert run.wait(run.start(), TO_THE_END) == [0] * PROCESSES, run.last_words()
     return run
 
 
@@ -222,7 +224,7 @@ def test_processes_killed_at_any_moment_end_as_if_nothing_had_happened(
             assert meta["position"] == step * BATCH
             assert all(np.isfinite(array).all() for array in state["params"].values())
         print(f"kill {number + 1}: {kill}; exit codes {codes}; checkpoints {run.steps()}")
-    assert run.wait(run.start()) == [0] * PROCESSES, run.last_words()
+    assert run.wait(run.start(), TO_THE_END) == [0] * PROCESSES, run.last_words()
     print(dict(told))
 
     found, expected = dict(leaves(run.state())), dict(leaves(uninterrupted.state()))
