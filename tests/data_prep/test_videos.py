@@ -474,7 +474,7 @@ BROKEN_VIDEOS = {
     ),
     "cut off": (
         lambda p: p.write_bytes(write_video(p, "libx264").read_bytes()[:-900]),
-        r"is damaged: frame \d+ is not complete",
+        r"is damaged: it is cut off: \d+ of \d+ bytes are there",
     ),
 }
 
