@@ -386,4 +386,5 @@ def test_processes_and_devices_in_any_layout_compute_the_same(float64, environme
     for step, (between, from_exact) in enumerate(zip(spread, rounding, strict=True), start=1):
         print(f"float32, step {step}: {between:.1e} between layouts, up to {from_exact:.1e} from float64")
     assert spread[0] <= 1e-5
-    assert (spread <= rounding).all()
+    few_ulps = 4 * np.finfo(np.float32).eps
+    assert (spread <= rounding + few_ulps).all()
