@@ -149,7 +149,11 @@ def check_batch_size(name: str, batch_size: int, mesh: Mesh, micro_batches: int 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, Any]:
     """Moves this process's share of a batch to its devices, as part of the global batch."""
     sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    # On several processes JAX does not see that this transfer is asked for.
+    with jax.transfer_guard_host_to_device("allow"):
+        return {
+            name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()
+        }
 
 
 def place(array: Shaped[np.ndarray | Array, "..."], like: Array | jax.ShapeDtypeStruct) -> Array:
