@@ -117,9 +117,12 @@ def said(done):
         assert process.returncode == 1, process.stderr
         assert "Traceback" not in process.stderr
         assert "Check failure" not in process.stderr
-    messages = {process.stderr[process.stderr.index("error: ") :] for process in done}
+    # Behind it the first process may still say how far the training was.
+    messages = {
+        re.sub(r"(?m)^training: .*\n", "", process.stderr.partition("error: ")[2]) for process in done
+    }
     assert len(messages) == 1, messages
-    return messages.pop()
+    return f"error: {messages.pop()}"
 
 
 def test_nobody_at_the_coordinators_address_ends_the_command(environment, tmp_path):
