@@ -203,6 +203,15 @@ def _at(*times):
         yield when, PICTURE
 
 
+@pytest.fixture
+def ctrl_c():
+    """As in a terminal; started in the background, a process may ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_a_second_ctrl_c_ends_the_program():
     source = Live(_at(0.0), paced=False)
     with live.stopped_by_signals(source):
