@@ -10,6 +10,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from mdhr_jax import config as config_lib
@@ -112,11 +113,15 @@ class Loaded:
         return digest.hexdigest()[:16]
 
 
-def load_alike(path: str, *, like: tuple[Arrays, Arrays] | None = None) -> Loaded:
+def load_alike(path: str, *, like: tuple[PyTree, PyTree] | None = None) -> Loaded:
     """Reads weights, see `checkpoints.load_model`, and makes sure that all processes have read the same.
 
     Each host may have its own copy at the path, and nothing later would tell that they differ: every device
     would go on with its own weights.
+
+    Args:
+        path: see `checkpoints.load_weights`.
+        like: structures of parameters and batch statistics, checked in shape and type.
 
     Raises:
         FileNotFoundError, ValueError, CheckpointError: see `checkpoints.load_weights`.
