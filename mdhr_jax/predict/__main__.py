@@ -25,8 +25,8 @@ TABLES = {"csv": ("csv",), "parquet": ("parquet",), "both": ("csv", "parquet")}
 """Kinds of tables, by what ``--format`` calls them."""
 
 if TYPE_CHECKING:
-    from mdhr_jax.predict.inputs import Input
     from mdhr_jax.predict.predictor import Predictor
+    from mdhr_jax.predict.sources.inputs import Input
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,10 +93,11 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError, OSError, ImportError: nothing can be done, with what is wrong.
     """
     # JAX takes seconds to start; wrong options are told at once.
-    from mdhr_jax.predict import inputs, output
-    from mdhr_jax.predict.camera import Camera
+    from mdhr_jax.predict import output
     from mdhr_jax.predict.parquet import require_pyarrow
     from mdhr_jax.predict.predictor import Predictor
+    from mdhr_jax.predict.sources import inputs
+    from mdhr_jax.predict.sources.camera import Camera
 
     if arguments.fps is not None and not arguments.fps > 0:
         raise ValueError(f"--fps is frames a second, more than 0, found {arguments.fps}")
@@ -152,10 +153,11 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
     """
     from mdhr_jax.faces import options
     from mdhr_jax.faces.precomputed import PrecomputedDetector
-    from mdhr_jax.predict import live, output
-    from mdhr_jax.predict import source as sources
-    from mdhr_jax.predict.camera import Camera
+    from mdhr_jax.predict import output
     from mdhr_jax.predict.predictor import searching
+    from mdhr_jax.predict.sources import live
+    from mdhr_jax.predict.sources import source as sources
+    from mdhr_jax.predict.sources.camera import Camera
     from mdhr_jax.predict.views import Views
 
     recording = one.recording

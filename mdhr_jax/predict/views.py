@@ -21,9 +21,12 @@ from typing import Any
 from mdhr_jax.faces import media
 from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.people import align_people
-from mdhr_jax.predict import film, overlay_file, page, reading, second_look
+from mdhr_jax.predict import reading, second_look
 from mdhr_jax.predict.checkpoint import Trained
 from mdhr_jax.predict.output import Place
+from mdhr_jax.predict.overlay import file as overlay_file
+from mdhr_jax.predict.overlay import film
+from mdhr_jax.predict.page import file as page_file
 from mdhr_jax.predict.predictor import Predictor
 from mdhr_jax.predict.second_look import Source
 from mdhr_jax.predict.trail import Trail
@@ -141,7 +144,7 @@ class Views:
                 if kind == OVERLAY:
                     overlay_file.write(part, path.suffix, source)
                 else:
-                    page.write(part, place, source)
+                    page_file.write(part, place, source)
         return "".join(f", {path}" for path in missing.values())
 
     def _find_again(self, count: int, trained: Trained, detector: Detector) -> Trail:

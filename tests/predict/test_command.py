@@ -12,10 +12,11 @@ from PIL import Image
 from skimage import data
 
 from mdhr_jax.faces.precomputed import COLUMNS
-from mdhr_jax.predict import inputs, output
+from mdhr_jax.predict import output
 from mdhr_jax.predict.__main__ import main
 from mdhr_jax.predict.predictor import Predictor
 from mdhr_jax.predict.rows import Row
+from mdhr_jax.predict.sources import inputs
 from mdhr_jax.predict.table import require_pandas
 from tests.predict.scene import HEIGHT, WIDTH, DotDetector, frame
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mdhr_jax.faces import options
-from mdhr_jax.predict import camera, inputs, live
 from mdhr_jax.predict.__main__ import main
-from mdhr_jax.predict.camera import Camera
-from mdhr_jax.predict.live import Live
+from mdhr_jax.predict.sources import camera, inputs, live
+from mdhr_jax.predict.sources.camera import Camera
+from mdhr_jax.predict.sources.live import Live
 from tests.predict.scene import DotDetector, frame
 from tests.predict.test_command import names, pictures, read, recordings
 

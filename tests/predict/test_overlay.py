@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mdhr_jax.predict import film, overlay_layout, views
-from mdhr_jax.predict.overlay import ABSENT, BOXES, PRESENT, Painter, slots
-from mdhr_jax.predict.overlay_layout import MARGIN, MOST, layout
+from mdhr_jax.predict import views
+from mdhr_jax.predict.overlay import film
+from mdhr_jax.predict.overlay import layout as overlay_layout
+from mdhr_jax.predict.overlay.layout import MARGIN, MOST, layout
+from mdhr_jax.predict.overlay.painter import ABSENT, BOXES, PRESENT, Painter, slots
 from mdhr_jax.predict.reading import Person, overview
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.trail import Spot

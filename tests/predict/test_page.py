@@ -15,8 +15,11 @@ from PIL import Image
 from mdhr_jax.faces import media, options
 from mdhr_jax.faces.people import align_people
 from mdhr_jax.models.explain import explain
-from mdhr_jax.predict import checkpoint, moments, page, page_data, reading
-from mdhr_jax.predict.moments import MOST, MOST_FACES, Moment
+from mdhr_jax.predict import checkpoint, reading
+from mdhr_jax.predict.page import data as page_data
+from mdhr_jax.predict.page import file as page_file
+from mdhr_jax.predict.page import moments
+from mdhr_jax.predict.page.moments import MOST, MOST_FACES, Moment
 from mdhr_jax.predict.reading import Person
 from mdhr_jax.predict.scorers import as_input
 from mdhr_jax.predict.second_look import Source
@@ -58,7 +61,7 @@ def test_names_are_text_whatever_is_in_them(made):
     assert "<1>" not in text
     assert "talk &lt;1&gt; &amp; &#x27;x&#x27;.mkv" in text
     assert Outline(text).words("h1") == f"{NAME}.mkv"
-    assert page._readable("a\udcff.mp4") == "a?.mp4"
+    assert page_file._readable("a\udcff.mp4") == "a?.mp4"
 
 
 @pytest.mark.parametrize("name", ["talk", "still", "series"])

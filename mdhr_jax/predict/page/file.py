@@ -1,6 +1,6 @@
 """The page of a recording: one HTML file that needs nothing else, neither network nor other files.
 
-``page.html``, ``page.css`` and ``page.js`` are its parts; `mdhr_jax.predict.page_data` is what the script
+``page.html``, ``page.css`` and ``page.js`` are its parts; `mdhr_jax.predict.page.data` is what the script
 shows. Facts and the table of people are text that can be read without the script.
 """
 
@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mdhr_jax.predict import moments, page_data
 from mdhr_jax.predict.output import Place
+from mdhr_jax.predict.page import data as page_data
+from mdhr_jax.predict.page import moments
 from mdhr_jax.predict.second_look import Source
 from mdhr_jax.progress import counted
 
@@ -49,7 +50,7 @@ def write(part: Path, place: Place, source: Source) -> None:
 
 
 def _part(name: str) -> str:
-    return importlib.resources.files("mdhr_jax.predict").joinpath(name).read_text(encoding="utf-8")
+    return importlib.resources.files("mdhr_jax.predict.page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _readable(text: str) -> str:

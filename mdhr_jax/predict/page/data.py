@@ -17,8 +17,9 @@ from PIL import Image
 
 from mdhr_jax.au_titles import TITLES
 from mdhr_jax.figures.places import places_in_crop
-from mdhr_jax.predict import moments, reading
-from mdhr_jax.predict.moments import Looked
+from mdhr_jax.predict import reading
+from mdhr_jax.predict.page import moments
+from mdhr_jax.predict.page.moments import Looked
 from mdhr_jax.predict.reading import Person
 from mdhr_jax.predict.second_look import Source
 from mdhr_jax.progress import Progress

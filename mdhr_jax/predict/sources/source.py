@@ -7,9 +7,9 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from mdhr_jax.faces import media
-from mdhr_jax.predict import inputs
-from mdhr_jax.predict.camera import Camera
-from mdhr_jax.predict.live import Live, Timed, stopped_by_signals
+from mdhr_jax.predict.sources import inputs
+from mdhr_jax.predict.sources.camera import Camera
+from mdhr_jax.predict.sources.live import Live, Timed, stopped_by_signals
 
 EARLY = "ended_early"
 """Key of a table's JSON file: why the recording has more frames than the table, null where it has not."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from PIL import Image
 
 from mdhr_jax.predict import second_look
-from mdhr_jax.predict.canvas import Pixels
-from mdhr_jax.predict.film import Film
-from mdhr_jax.predict.overlay import Painter, history, slots
-from mdhr_jax.predict.overlay_layout import layout
+from mdhr_jax.predict.overlay.canvas import Pixels
+from mdhr_jax.predict.overlay.film import Film
+from mdhr_jax.predict.overlay.layout import layout
+from mdhr_jax.predict.overlay.painter import Painter, history, slots
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.second_look import Shown, Source
 from mdhr_jax.predict.trail import Spot

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from mdhr_jax.predict import canvas
-from mdhr_jax.predict.canvas import Colour, Pixels
-from mdhr_jax.predict.overlay_layout import FOOTER, MARGIN, Layout
+from mdhr_jax.predict.overlay import canvas
+from mdhr_jax.predict.overlay.canvas import Colour, Pixels
+from mdhr_jax.predict.overlay.layout import FOOTER, MARGIN, Layout
 from mdhr_jax.predict.reading import Overview, Person
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.trail import Spot

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhr_jax.faces import media
-from mdhr_jax.predict import camera
+from mdhr_jax.predict.sources import camera
 
 VIDEOS = (
     *(
@@ -51,8 +51,8 @@ def find(arguments: Sequence[str]) -> list[Input]:
 
     A folder of pictures is one recording, the pictures in the order of the numbers in their names; a folder
     of videos is each of them. Patterns (``*``, ``?``, ``[...]``, and ``**`` for folders below) are what
-    matches, in order of the names. Cameras are as in `mdhr_jax.predict.camera`. What is named twice is taken
-    once.
+    matches, in order of the names. Cameras are as in `mdhr_jax.predict.sources.camera`. What is named twice
+    is taken once.
 
     Args:
         arguments: paths, patterns and cameras.
