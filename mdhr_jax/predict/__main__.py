@@ -179,47 +179,47 @@ def _predict(one: "Input", predictor: "Predictor", arguments: argparse.Namespace
     )
     work = _work(predictor, arguments, found_by) | source.work()
     views = Views(recording, arguments.out, overlay=arguments.overlay, report=arguments.report)
-    place = output.place(arguments.out, stem, work, taken, views.free, TABLES[arguments.format])
-    written = ", ".join(map(str, place.tables))
-    if place.complete:
+    with output.claimed(arguments.out, stem, work, taken, views.free, TABLES[arguments.format]) as place:
+        written = ", ".join(map(str, place.tables))
+        if place.complete:
+            made = views.make(place, predictor, arguments.fps, detector)
+            print(f"{one.given}: done before, {written}{made}", flush=True)
+            _check_end(output.facts_of(place.json).get(sources.EARLY))
+            return
+        length = recording.length()
+        aus = predictor.trained.au_set.aus
+        if source.is_live:
+            live.warm_up(predictor, detector)
+        flush_every = 1 if source.is_live else output.FLUSH_EVERY
+        with output.TableFile(place, aus, work, flush_every) as file:
+            with Progress(length, unit="frames", label=recording.name) as progress:
+                last = 0
+                frames = source.frames()
+                for row in predictor.rows_of(
+                    frames, detector=detector, fps=arguments.fps, **views.watching(place)
+                ):
+                    file.write(row)
+                    if not last:
+                        # Before the first row networks are read and compiled.
+                        progress.restart(row.frame)
+                    progress.update(row.frame - last)
+                    last = row.frame
+            counts = file.counts()
+            if not counts["frames"]:
+                raise ValueError("has no frames")
+            if isinstance(detector, PrecomputedDetector) and source.whole:
+                detector.check_end()
+                for note in detector.notes:
+                    announce(note)
+            file.finish(_facts(predictor) | source.facts() | views.listed(place))
         made = views.make(place, predictor, arguments.fps, detector)
-        print(f"{one.given}: done before, {written}{made}", flush=True)
-        _check_end(output.facts_of(place.json).get(sources.EARLY))
-        return
-    length = recording.length()
-    aus = predictor.trained.au_set.aus
-    if source.is_live:
-        live.warm_up(predictor, detector)
-    flush_every = 1 if source.is_live else output.FLUSH_EVERY
-    with output.TableFile(place, aus, work, flush_every) as file:
-        with Progress(length, unit="frames", label=recording.name) as progress:
-            last = 0
-            frames = source.frames()
-            for row in predictor.rows_of(
-                frames, detector=detector, fps=arguments.fps, **views.watching(place)
-            ):
-                file.write(row)
-                if not last:
-                    # Before the first row networks are read and compiled.
-                    progress.restart(row.frame)
-                progress.update(row.frame - last)
-                last = row.frame
-        counts = file.counts()
-        if not counts["frames"]:
-            raise ValueError("has no frames")
-        if isinstance(detector, PrecomputedDetector) and source.whole:
-            detector.check_end()
-            for note in detector.notes:
-                announce(note)
-        file.finish(_facts(predictor) | source.facts() | views.listed(place))
-    made = views.make(place, predictor, arguments.fps, detector)
-    text = f"{counts['frames_with_face']} with a face" if counts["people"] else "no face in any of them"
-    people = f", {counts['people']} people" if counts["people"] > 1 else ""
-    left_out = f", {counted(source.dropped, 'frame')} left out" if source.is_live else ""
-    print(
-        f"{one.given}: {counted(counts['frames'], 'frame')}, {text}{people}{left_out}, {written}{made}",
-        flush=True,
-    )
+        text = f"{counts['frames_with_face']} with a face" if counts["people"] else "no face in any of them"
+        people = f", {counts['people']} people" if counts["people"] > 1 else ""
+        left_out = f", {counted(source.dropped, 'frame')} left out" if source.is_live else ""
+        print(
+            f"{one.given}: {counted(counts['frames'], 'frame')}, {text}{people}{left_out}, {written}{made}",
+            flush=True,
+        )
     _check_end(source.ended_early)
 
 
