@@ -20,10 +20,17 @@ class Recording:
     Attributes:
         name: as printed and as files are named.
         paths: one video file, or a picture a frame.
+        is_folder: whether it is named by a folder, with a picture or more in it.
     """
 
     name: str
     paths: tuple[Path, ...]
+    is_folder: bool = dataclasses.field(default=False, kw_only=True)
+
+    @property
+    def stem(self) -> str:
+        """The name without a file's ending; folders have none."""
+        return self.name if self.is_folder else Path(self.name).stem
 
     @property
     def is_video(self) -> bool:
@@ -89,7 +96,8 @@ def recordings(paths: Sequence[Path]) -> list[Recording]:
             pictures = [p for p in path.iterdir() if p.suffix.lower() in IMAGES]
             if not pictures:
                 raise ValueError(f"the folder {path} has no pictures ({', '.join(IMAGES)})")
-            found.append(Recording(path.resolve().name, tuple(sorted(pictures, key=_number))))
+            ordered = tuple(sorted(pictures, key=_number))
+            found.append(Recording(path.resolve().name, ordered, is_folder=True))
         else:
             found.append(Recording(path.name, (path,)))
     return found

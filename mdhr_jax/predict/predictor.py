@@ -106,6 +106,11 @@ class Predictor:
         """
         return self._scorer.look_ahead
 
+    @property
+    def frames_a_batch(self) -> int:
+        """Frames of recordings that are computed at a time."""
+        return self._scorer.frames_a_batch
+
     def __call__(
         self,
         source: str | os.PathLike[str] | Iterable[np.ndarray],
