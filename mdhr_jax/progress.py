@@ -82,6 +82,9 @@ class Progress:
         initial: units done before (a resumed run); they do not count towards the rate.
         stream: text stream to write to; standard error by default.
         log_every: seconds between lines where the stream is not a terminal.
+
+    Attributes:
+        fraction: of the work, how much is done, for the bar where nobody knows the total.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Progress:
         self.label = label
         self.done = initial
         self.note = ""
+        self.fraction: float | None = None
         self._initial = initial
         self._stream = stream if stream is not None else sys.stderr
         self._is_terminal = self._stream.isatty()
@@ -170,7 +174,7 @@ class Progress:
         self._last_shown = time.monotonic()
         if _quiet:
             return
-        share = self.done / self.total if self.total else 1.0
+        share = self.done / self.total if self.total else 1.0 if self.fraction is None else self.fraction
         unit = _singular(self.unit) if (self.total or self.done) == 1 else self.unit
         of_total = f"/{self.total} {unit} ({share:.0%})" if self.total else f" {unit}"
         text = f"{self.label}: {self.done}{of_total}"

@@ -38,6 +38,14 @@ def test_a_terminal_gets_one_line_that_is_redrawn():
     assert "loss 0.5" in shown
 
 
+def test_where_the_total_is_not_known_the_bar_may_still_show_how_far(monkeypatch):
+    stream = Terminal()
+    with Progress(0, unit="frames", label="predicting", stream=stream) as progress:
+        progress.fraction = 0.25
+        progress.update(7)
+    assert "[#####               ] predicting: 7 frames" in stream.getvalue()
+
+
 def test_what_was_done_before_a_restart_does_not_slow_the_rate(monkeypatch):
     seconds = [0.0]
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])

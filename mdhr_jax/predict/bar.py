@@ -93,3 +93,4 @@ class Bar:
         self._progress.total = sum(self._lengths.values()) if known else 0
         if self._inputs > 1:
             self._progress.note = f"{self._over} of {self._inputs} inputs"
+            self._progress.fraction = self._over / self._inputs

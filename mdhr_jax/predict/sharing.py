@@ -1,6 +1,7 @@
 """One scorer for several recordings: their frames fill batches together, and each gets its own scores."""
 
 from collections.abc import Hashable, Iterable
+from typing import cast
 
 from mdhr_jax.predict.scorers import AlignedImage, Scored, Scorer
 
@@ -26,7 +27,7 @@ class SharedScorer:
     def sort(self, scored: Iterable[Scored]) -> None:
         """Lays scores where the recordings that they are of find them."""
         for one in scored:
-            number, stream = one.stream  # type: ignore[misc]
+            number, stream = cast(tuple[int, Hashable], one.stream)
             self._parts[number].append(Scored(stream, one.index, one.scores))
 
     def give(self, number: int) -> list[Scored]:

@@ -1,5 +1,6 @@
 """Streams and windows equal what model and evaluation give for the same frames, however they are batched."""
 
+import dataclasses
 import functools
 import io
 
@@ -128,15 +129,17 @@ def test_frames_come_out_after_the_look_ahead(trained):
     assert len(scorer.take()) == 4
 
 
-def test_a_picture_alone_is_a_still_clip(trained):
-    """As evaluation would fill it up; of a single frame the model says nothing."""
+@pytest.mark.parametrize("clip", [CLIP, 9])
+def test_a_picture_alone_is_a_still_clip(trained, clip):
+    """As evaluation would fill it up, though the model looks at less; of one frame it says nothing."""
     (image,) = pictures(1)
+    trained = dataclasses.replace(trained, clip_length=clip)
     scorer, found = StreamScorer(trained, batch=4), {}
     for name in ("a", "b"):
         scorer.push(name, image)
         scorer.end(name)
     collect(scorer.drain(), found)
-    wanted = whole(trained, np.repeat(image[None], CLIP, 0))[:1]
+    wanted = whole(trained, np.repeat(image[None], clip, 0))[:1]
     for name in ("a", "b"):
         np.testing.assert_allclose(found[name], wanted, atol=TOLERANCE)
 
