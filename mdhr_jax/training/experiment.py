@@ -22,7 +22,7 @@ from mdhr_jax.data.loader import steps_total
 from mdhr_jax.data.records import ClipRecords, open_dataset
 from mdhr_jax.models.functional import FunctionalModel
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints, protocols
+from mdhr_jax.training import protocols, stored_step
 from mdhr_jax.training.optimizer import make_optimizer, make_schedule
 from mdhr_jax.training.state import StateFactory
 
@@ -137,7 +137,7 @@ class Experiment:
         if unknown:
             announce(f"warning: the checkpoint does not say its {', '.join(unknown)}; taken to be this run's")
         known = {name: value for name, value in self.identity().items() if name not in unknown}
-        checkpoints.check_meta(meta, known)
+        stored_step.check_meta(meta, known)
 
     def check_protocol(self, meta: dict[str, Any]) -> None:
         """Refuses to go on from a checkpoint that was trained under another protocol.
@@ -148,7 +148,7 @@ class Experiment:
         # Checkpoints from before there was a choice do not say whom they kept out: nobody.
         stored = {"validation_subjects": [], **meta}
         own = {"protocol": self.config.eval.protocol, "validation_subjects": list(self.validation_subjects)}
-        checkpoints.check_meta(stored, own)
+        stored_step.check_meta(stored, own)
 
 
 def describe_model(config: ConfigDict) -> dict[str, Any]:

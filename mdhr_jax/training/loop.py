@@ -138,10 +138,11 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
         )
     experiment.check_protocol(meta)
     state, meta = checkpoints.restore(step, experiment.states.abstract)
+    # Without its F1 it would never be the best; whoever stored the evaluation was killed just then.
+    complete = distributed.by_first(lambda: checkpoints.f1_mean(step) is not None)
+    evaluation = meta["evaluation"] if complete else None
     announce(f"continuing after step {step} of {experiment.total_steps}")
-    return _Start(
-        state, step, meta["seconds"], meta["frames"], meta["evaluation"], meta.get("initial_weights")
-    )
+    return _Start(state, step, meta["seconds"], meta["frames"], evaluation, meta.get("initial_weights"))
 
 
 def _finish(
@@ -293,7 +294,7 @@ class _Run:
             "initial_weights": self.initial_weights,
         }
         f1_mean = None if self.evaluation is None else self.evaluation["f1_mean"]
-        self.checkpoints.save(self.step, self.state, meta, f1_mean, force=stored)
+        self.checkpoints.save(self.step, self.state, meta, f1_mean)
         self.saved_step, self.saved_evaluated = self.step, self.evaluation is not None
 
     def _take_step(self, batch: Batch) -> None:
