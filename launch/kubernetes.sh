@@ -24,9 +24,9 @@ another one (76) is started again; any other failure ends the job. Pods may then
 have to wait for each other as long, see --config.distributed.timeout below. Kubernetes 1.26 or newer.
 
 example:
-  launch/kubernetes.sh -n bp4d-1 -p 2 -g 8 -i registry/mdhr -c runs -- \
-      --config configs/bp4d.py:fold=1,data=/mnt/data --config.distributed.timeout=3600 \
-      --workdir /mnt/runs/bp4d-1 | kubectl apply -f -
+  launch/kubernetes.sh -n bp4d-1 -p 2 -g 4 -i registry/mdhr -c runs -- \
+      --config configs/bp4d.py:fold=1,data=/mnt/data,pretrained=/mnt/weights/resnet50 \
+      --config.distributed.timeout=3600 --workdir /mnt/runs/bp4d-1 | kubectl apply -f -
 END
 }
 

@@ -24,10 +24,12 @@ when it starts again, unless it is being cancelled. In an array, %a in an argume
 interpreter is $PYTHON, else python.
 
 examples, from the clone of the project:
-  sbatch --nodes=4 --gpus-per-node=4 --cpus-per-task=32 --time=4:00:00 launch/slurm.sh \
-      --config configs/bp4d.py:fold=1 --workdir runs/bp4d-1
+  sbatch --nodes=2 --gpus-per-node=4 --cpus-per-task=32 --time=4:00:00 launch/slurm.sh \
+      --config configs/bp4d.py:fold=1,pretrained=weights/resnet50 --workdir runs/bp4d-1
+  sbatch --nodes=2 --gpus-per-node=4 --ntasks-per-node=4 --cpus-per-task=8 --time=4:00:00 launch/slurm.sh \
+      --config configs/bp4d.py:fold=1,pretrained=weights/resnet50 --workdir runs/bp4d-1
   sbatch --array=1-3 --nodes=1 --gpus-per-node=1 --cpus-per-task=8 --time=4:00:00 launch/slurm.sh \
-      --config configs/bp4d.py:fold=%a --workdir runs/bp4d-%a
+      --config configs/bp4d.py:fold=%a,pretrained=weights/resnet50 --workdir runs/bp4d-%a
 END
 }
 

@@ -23,7 +23,11 @@ INT (Ctrl-C), TERM, HUP and USR1 make all workers save and end. The exit code is
 there again.
 
 example:
-  launch/tpu_pod.sh -t pod -z us-east5-a -- --config configs/bp4d.py:fold=1 --workdir /mnt/runs/bp4d-1
+  launch/tpu_pod.sh -t v5e-16 -z us-east5-a -- \
+      --config configs/bp4d.py:fold=1,data=/mnt/data,pretrained=/mnt/weights/resnet50,batch_size=16 \
+      --config.eval.batch_size=16 --workdir /mnt/runs/bp4d-1
+
+The batch sizes are multiples of the number of chips, here 16.
 END
 }
 

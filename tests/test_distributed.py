@@ -1,5 +1,6 @@
 """Several processes as one run: how they find each other, what they share, and that they compute the same."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -53,6 +54,34 @@ def test_a_process_alone_waits_for_nobody(monkeypatch, tmp_path):
     distributed.require_same("hats", 3)
     with pytest.raises(FileNotFoundError, match="gone"):
         distributed.together(lambda: (_ for _ in ()).throw(FileNotFoundError("gone")))
+
+
+def test_a_process_alone_takes_only_the_gpus_that_it_is_told_to(monkeypatch, tmp_path):
+    names = ("jax_cuda_visible_devices", "jax_rocm_visible_devices")
+    before = {name: jax.config.read(name) for name in names}
+    try:
+        distributed.start(config_lib.base(), tmp_path)
+        assert {name: jax.config.read(name) for name in names} == before
+        # As `launch/local.sh -n 1 -g 2` has it.
+        put(monkeypatch, settings("127.0.0.1:9231", 1, 0) | {"JAX_LOCAL_DEVICE_IDS": "0,1"})
+        distributed.start(config_lib.base(), tmp_path)
+        assert {name: jax.config.read(name) for name in names} == dict.fromkeys(names, "0,1")
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def test_what_computes_on_the_devices_is_compared_too(monkeypatch, tmp_path):
+    def version(name):
+        if name == "libtpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return f"{name} 1"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    libraries = distributed.describe(config_lib.base(), tmp_path)["libraries"]
+    assert libraries["libtpu"] is None
+    assert libraries["jax-cuda12-plugin"] == "jax-cuda12-plugin 1"
+    assert {"jax", "jax-cuda13-plugin", "jax-cuda12-pjrt", "jax-cuda13-pjrt"} < libraries.keys()
 
 
 def test_a_timeout_must_be_positive(tmp_path):

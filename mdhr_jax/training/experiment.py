@@ -180,19 +180,28 @@ def versions() -> dict[str, str]:
     }
 
 
-def _make_mesh(config: ConfigDict) -> Mesh:
-    """The devices, once it is known that they can share what the configuration says of batches."""
-    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
-    if config.data.last_batch == "partial":
-        if mesh.size > 1:
-            raise ValueError(
-                "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
-                f"found {mesh.size} devices: choose 'across' or run on one"
-            )
-    else:
-        parallel.check_batch_size("train.batch_size", config.train.batch_size, mesh, config.train.accumulate)
-    parallel.check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
-    return mesh
+def check_batches(config: ConfigDict, devices: int) -> None:
+    """Refuses batches that so many devices cannot share.
+
+    Raises:
+        ValueError: saying of each size that does not fit which do.
+    """
+    sizes = [("eval.batch_size", config.eval.batch_size, 1)]
+    if config.data.last_batch != "partial":
+        sizes.insert(0, ("train.batch_size", config.train.batch_size, config.train.accumulate))
+    elif devices > 1:
+        raise ValueError(
+            "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
+            f"found {devices} devices: choose 'across' or run on one"
+        )
+    problems = []
+    for name, size, micro_batches in sizes:
+        try:
+            parallel.check_batch_size(name, size, devices, micro_batches)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def open_experiment(config: ConfigDict) -> Experiment:
@@ -203,7 +212,8 @@ def open_experiment(config: ConfigDict) -> Experiment:
         FileNotFoundError: data are missing; the message says how to get them.
     """
     config_lib.validate(config)
-    mesh = _make_mesh(config)
+    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
+    check_batches(config, mesh.size)
     au_set = facs.get(config.dataset)
     data_dir = Path(config.data.dir)
     train_records = open_dataset(data_dir, au_set, facs.train_parts(config.fold))
