@@ -271,6 +271,16 @@ def take_time() -> None:
         _lines.take_time()
 
 
+def gain() -> None:
+    """Says that what the run has done since it was started is saved, at least in part.
+
+    Where it then hangs, it ends with `LOST`, which launchers start again; with nothing gained it would only
+    hang again, and ends with an error.
+    """
+    if _lines is not None:
+        _lines.gain()
+
+
 def stop_here(wanted: bool) -> bool:
     """Whether all processes stop at this point of their way.
 

@@ -274,7 +274,7 @@ class Checkpoints:
             )
         return path
 
-    def _add_evaluation(self, step: int, meta: dict[str, Any], metrics: dict[str, float] | None) -> None:
+    def _add_evaluation(self, step: int, meta: Mapping[str, Any], metrics: dict[str, float] | None) -> None:
         if metrics is None or distributed.by_first(lambda: self._manager.metrics(step) is not None):
             return
         # The metrics come last: a step that has them has the meta data that belong to them.

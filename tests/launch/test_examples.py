@@ -66,6 +66,7 @@ def check(words: list[str]) -> None:
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     assert values(arguments) == ["main"]
     config = values["config"].value
+    assert config is not None
     assert values["workdir"].value
     config_lib.validate(config)
     weights.check_config(config)
