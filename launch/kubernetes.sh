@@ -20,8 +20,9 @@ working directory.
   -h         this text
 
 A pod that is told to stop and has saved (exit code 75), whose node is drained or lost, or that has lost
-another one (76) is started again; any other failure ends the job. Pods may then have to wait for a node, and
-have to wait for each other as long, see --config.distributed.timeout below. Kubernetes 1.26 or newer.
+another one or comes no further after it has saved something (76) is started again; any other failure ends
+the job. Pods may then have to wait for a node, and have to wait for each other as long, see
+--config.distributed.timeout below. Kubernetes 1.26 or newer.
 
 example:
   launch/kubernetes.sh -n bp4d-1 -p 2 -g 4 -i registry/mdhr -c runs -- \
