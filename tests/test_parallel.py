@@ -89,10 +89,15 @@ def test_the_table_covers_every_state_and_splits_nearly_all_of_it(backbone, exce
     model = FunctionalModel.create(MDHRConfig(facs.BP4D, backbone=backbone))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), make_optimizer(1e-3, 10))
 
+    shapes = StateFactory(model, optimizer, parallel.make_mesh(), ema=True).abstract
+
     def on_each(fsdp, *names):
-        abstract = StateFactory(model, optimizer, parallel.make_mesh(-1, fsdp), ema=True).abstract
-        kept = jax.tree.leaves([getattr(abstract, name) for name in names])
-        return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in kept)
+        shardings = parallel.state_shardings(shapes, parallel.make_mesh(-1, fsdp))
+        kept = [jax.tree.leaves([getattr(tree, name) for name in names]) for tree in (shapes, shardings)]
+        return sum(
+            math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf, sharding in zip(*kept, strict=True)
+        )
 
     everything = ("params", "ema", "opt_state")
     assert on_each(8, *everything) <= (1 + excess) * on_each(1, *everything) / 8
