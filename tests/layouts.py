@@ -38,7 +38,7 @@ class Layout:
     """The devices of all processes, cut in one way."""
 
     def __init__(self, fsdp: int, dtype: str = "float64"):
-        config = tiny.config(tiny.TWO_AUS, dtype=dtype, param_dtype=dtype)
+        config = tiny.config(tiny.TWO_AUS, dtype=dtype, param_dtype=dtype, mfd=False)
         # With steps a hundred times as large, rounding of float32 grows to a tenth of the loss in five steps.
         optimizer = make_optimizer(1e-5, 40)
         mesh = parallel.make_mesh(-1, fsdp)
