@@ -285,7 +285,7 @@ class VideoFrames:
         for read, picture in enumerate(video_file.decode(self.file), start=1):
             if read != number:
                 continue
-            yield shrunk(video_file.upright(picture), reduce)
+            yield shrunk(picture.whole(), reduce)
             number = next(wanted, None)
             if number is None:
                 return

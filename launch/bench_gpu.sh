@@ -1,24 +1,45 @@
-#!/bin/bash
-# Measures on a GPU what docs/performance.md wants, most important first, in some ten minutes:
-#     launch/bench_gpu.sh CHECKOUT [FOLDER]
-# CHECKOUT is a clone of CVI-SZU/MDHR; records are written to FOLDER (bench-gpu), and into docs/performance.md.
-# A case that fails leaves the others alone; exit code 1 says that there was one.
+#!/usr/bin/env bash
+# What docs/performance.md wants to have measured on a GPU, most important first.
 set -u
 
-if [ $# -lt 1 ] || [ $# -gt 2 ]; then
-    echo "usage: launch/bench_gpu.sh CHECKOUT [FOLDER]" >&2
+usage() {
+    cat <<'END'
+usage: launch/bench_gpu.sh CHECKOUT [FOLDER]
+
+Measures on a GPU of this machine, by python -m mdhr_jax.bench, what docs/performance.md wants, most important
+first, in some ten minutes. CHECKOUT is a clone of CVI-SZU/MDHR, which is measured too. Records are written to
+FOLDER (bench-gpu), and into docs/performance.md. A case that fails leaves the others alone. From the clone of
+the project; the interpreter is $PYTHON, else python.
+
+Exit code: 0 if all was measured, 1 if a case has failed, 2 after wrong use.
+
+example: launch/bench_gpu.sh MDHR
+END
+}
+
+usage_error() {
+    printf 'launch/bench_gpu.sh: error: %s; launch/bench_gpu.sh -h shows how it is used\n' "$*" >&2
     exit 2
-fi
+}
+
+case ${1:-} in
+-h | --help) usage && exit 0 ;;
+-*) usage_error "there is no option $1" ;;
+esac
+[[ $# -gt 0 ]] || usage_error "CHECKOUT, a clone of CVI-SZU/MDHR, is missing"
+[[ $# -le 2 ]] || usage_error "there are $# arguments, and only CHECKOUT and FOLDER are taken"
+[[ -d $1 ]] || usage_error "there is no directory $1"
+python=${PYTHON:-python}
+[[ -n $(command -v "$python") ]] ||
+    usage_error "there is no $python; name the interpreter: PYTHON=/path/to/python"
 checkout=$(realpath "$1") || exit 2
 folder=$(realpath -m "${2:-bench-gpu}")
 cd "$(dirname "$0")/.." || exit 2
 mkdir -p "$folder" || exit 2
 failed=0
 
-measure() { # NAME ARGUMENTS...
-    local name=$1
-    shift
-    python -m mdhr_jax.bench "$@" --json "$folder/$name.json" || failed=1
+measure() { # NAME ARGUMENT ...
+    "$python" -m mdhr_jax.bench "${@:2}" --json "$folder/$1.json" || failed=1
 }
 
 measure train-resnet50-bf16 train --reference "$checkout" --backbone resnet50 --precision bfloat16 --batch 8 \
@@ -28,8 +49,8 @@ measure train-swin-bf16 train --reference "$checkout" --backbone swin_base --pre
 measure eval eval --reference "$checkout" --precision bfloat16 --batch 8 --forms released,amp --no-cache
 records=()
 for record in "$folder"/{train-*,eval}.json; do
-    [ -f "$record" ] && records+=("$record")
+    [[ -f $record ]] && records+=("$record")
 done
 measure predict predict --backbone resnet50 --precision bfloat16 --batch 1,8 --clip-length 1 --no-cache \
     --report docs/performance.md --also "${records[@]}"
-exit $failed
+exit "$failed"

@@ -20,13 +20,14 @@ working directory.
   -h         this text
 
 A pod that is told to stop and has saved (exit code 75), whose node is drained or lost, or that has lost
-another one (76) is started again; any other failure ends the job. Pods may then have to wait for a node, and
-have to wait for each other as long, see --config.distributed.timeout below. Kubernetes 1.26 or newer.
+another one or comes no further after it has saved something (76) is started again; any other failure ends
+the job. Pods may then have to wait for a node, and have to wait for each other as long, see
+--config.distributed.timeout below. Kubernetes 1.26 or newer.
 
 example:
-  launch/kubernetes.sh -n bp4d-1 -p 2 -g 8 -i registry/mdhr -c runs -- \
-      --config configs/bp4d.py:fold=1,data=/mnt/data --config.distributed.timeout=3600 \
-      --workdir /mnt/runs/bp4d-1 | kubectl apply -f -
+  launch/kubernetes.sh -n bp4d-1 -p 2 -g 4 -i registry/mdhr -c runs -- \
+      --config configs/bp4d.py:fold=1,data=/mnt/data,pretrained=/mnt/weights/resnet50 \
+      --config.distributed.timeout=3600 --workdir /mnt/runs/bp4d-1 | kubectl apply -f -
 END
 }
 

@@ -19,19 +19,23 @@ takes all GPUs of the job there; with sbatch --ntasks-per-node=GPUS one process 
   -h         this text
 
 USR1 is sent three minutes before the time limit (sbatch --signal=USR1@SECONDS changes that). A training
-that is told to stop saves and ends with exit code 75; then the job is put back into the queue and goes on
-when it starts again, unless it is being cancelled. In an array, %a in an argument is the task's number. The
-interpreter is $PYTHON, else python.
+that is told to stop saves and ends with exit code 75, one that comes no further or has lost a process that
+nobody has killed with 76; then the job is put back into the queue and goes on when it starts again, unless it
+is being cancelled. In an array, %a in an argument is the task's number. The interpreter is $PYTHON, else
+python.
 
 examples, from the clone of the project:
-  sbatch --nodes=4 --gpus-per-node=4 --cpus-per-task=32 --time=4:00:00 launch/slurm.sh \
-      --config configs/bp4d.py:fold=1 --workdir runs/bp4d-1
+  sbatch --nodes=2 --gpus-per-node=4 --cpus-per-task=32 --time=4:00:00 launch/slurm.sh \
+      --config configs/bp4d.py:fold=1,pretrained=weights/resnet50 --workdir runs/bp4d-1
+  sbatch --nodes=2 --gpus-per-node=4 --ntasks-per-node=4 --cpus-per-task=8 --time=4:00:00 launch/slurm.sh \
+      --config configs/bp4d.py:fold=1,pretrained=weights/resnet50 --workdir runs/bp4d-1
   sbatch --array=1-3 --nodes=1 --gpus-per-node=1 --cpus-per-task=8 --time=4:00:00 launch/slurm.sh \
-      --config configs/bp4d.py:fold=%a --workdir runs/bp4d-%a
+      --config configs/bp4d.py:fold=%a,pretrained=weights/resnet50 --workdir runs/bp4d-%a
 END
 }
 
 readonly SAVED=75 # mdhr_jax.training.interrupt.SAVED
+readonly LOST=76  # mdhr_jax.distributed.LOST
 
 usage_error() {
     printf 'launch/slurm.sh: error: %s; launch/slurm.sh -h shows how it is used\n' "$*" >&2
@@ -78,8 +82,9 @@ while :; do
     [[ -n $told ]] || break # Otherwise a signal has ended the wait.
 done
 
-# Before and after training proper, USR1 just ends a process: there is nothing to save then.
-if ((code == SAVED || code == 128 + $(kill -l USR1))); then
+# Until Python has loaded the program, and after its last word, USR1 just ends a process. Where a process was
+# killed, for want of memory perhaps, that is the code of the step, and not 76.
+if ((code == SAVED || code == LOST || code == 128 + $(kill -l USR1))); then
     # Of a job that is cancelled, or that Slurm itself puts back, this is no longer the state.
     if [[ $(scontrol show job "$job") == *JobState=RUNNING* ]]; then
         if scontrol requeue "$job"; then

@@ -23,7 +23,11 @@ INT (Ctrl-C), TERM, HUP and USR1 make all workers save and end. The exit code is
 there again.
 
 example:
-  launch/tpu_pod.sh -t pod -z us-east5-a -- --config configs/bp4d.py:fold=1 --workdir /mnt/runs/bp4d-1
+  launch/tpu_pod.sh -t v5e-16 -z us-east5-a -- \
+      --config configs/bp4d.py:fold=1,data=/mnt/data,pretrained=/mnt/weights/resnet50,batch_size=16 \
+      --config.eval.batch_size=16 --workdir /mnt/runs/bp4d-1
+
+The batch sizes are multiples of the number of chips, here 16.
 END
 }
 
@@ -58,18 +62,20 @@ on_all_workers() { # COMMAND
         --command="$1"
 }
 
-# The process writes down its number, because ending ssh would not end it. While it is there it has the TPU.
+# The process writes down its number, because ending ssh would not end it. As long as it lives it holds a lock on
+# that file, and thereby has the TPU: a number alone might be that of another process by now.
 printf -v command '%q ' "$python" -m "$module" "$@"
 printf -v enter 'cd %q' "$directory"
 # shellcheck disable=SC2016 # Each worker expands it.
 pid_file='"${TMPDIR:-/tmp}/mdhr-tpu-pod.pid"'
 run="$enter || exit
-if kill -0 \$(cat $pid_file 2>/dev/null) 2>/dev/null; then
+exec 9>>$pid_file || exit
+if ! flock -n 9; then
     echo \"error: process \$(cat $pid_file) has the TPU of \$(hostname)\" >&2
     exit 1
 fi
 echo \$\$ >$pid_file && exec $command"
-stop="kill -s TERM \$(cat $pid_file)"
+stop="flock -n $pid_file true || kill -s TERM \$(cat $pid_file)"
 
 asked=''
 trap 'asked=yes' INT TERM HUP USR1

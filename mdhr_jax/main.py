@@ -56,9 +56,12 @@ def _end(error: BaseException) -> int:
 
     from mdhr_jax import distributed
     from mdhr_jax.training.checkpoints import CheckpointError
+    from mdhr_jax.training.interrupt import SAVED, ToldToStop
 
     own = distributed.name_self()
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, ToldToStop):
+        message, code = f"told to stop ({error}) with nothing to save; the same command begins anew", SAVED
+    elif isinstance(error, KeyboardInterrupt):
         message, code = "interrupted; the same command goes on from what is saved", commands.INTERRUPTED
     else:
         if _TRACEBACK.value or not isinstance(error, _EXPECTED):

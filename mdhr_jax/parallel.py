@@ -130,18 +130,18 @@ def bytes_per_device(tree: PyTree[Array]) -> int:
     return max(held.values(), default=0)
 
 
-def check_batch_size(name: str, batch_size: int, mesh: Mesh, micro_batches: int = 1) -> None:
+def check_batch_size(name: str, batch_size: int, devices: int, micro_batches: int = 1) -> None:
     """Refuses a batch that the devices cannot share evenly.
 
     Raises:
         ValueError: with the nearest sizes that fit.
     """
-    unit = mesh.size * micro_batches
+    unit = devices * micro_batches
     if batch_size % unit:
         below = batch_size // unit * unit
         nearest = f"{below} or {below + unit}" if below else f"{unit}"
         raise ValueError(
-            f"config.{name} is {batch_size}, which {mesh.size} device(s) with {micro_batches} micro-batches "
+            f"config.{name} is {batch_size}, which {devices} device(s) with {micro_batches} micro-batches "
             f"cannot share evenly; the nearest that fit: {nearest}"
         )
 

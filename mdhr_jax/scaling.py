@@ -114,7 +114,13 @@ def expect(
     )
 
 
-def table(expected: Sequence[Expected], step_seconds: float, frames: int, decoded: float | None) -> list[str]:
+def table(
+    expected: Sequence[Expected],
+    step_seconds: float,
+    frames: int,
+    decoded: float | None,
+    assumed: Assumptions,
+) -> list[str]:
     """Lines of Markdown: one for each number of GPUs.
 
     Args:
@@ -122,13 +128,14 @@ def table(expected: Sequence[Expected], step_seconds: float, frames: int, decode
         step_seconds: of a step on one.
         frames: of one GPU's share of a batch.
         decoded: frames that a CPU core decodes in a second, as `python -m mdhr_jax.bench input` measures it.
+        assumed: how many GPUs a node has.
     """
     head = ["GPUs", "gradients, ms", "statistics, ms", "efficiency, exposed", "efficiency, overlapped"]
     head += ["frames/s to decode", "a node"] + (["cores a node"] if decoded else [])
     lines = ["| " + " | ".join(head) + " |", "|" + " --: |" * len(head)]
     for row in expected:
         rate = row.gpus * frames / step_seconds * row.overlapped
-        of_node = rate / max(row.gpus // Assumptions.gpus_per_node, 1)
+        of_node = rate / max(row.gpus // assumed.gpus_per_node, 1)
         cells = [str(row.gpus), f"{1e3 * row.gradients:.1f}", f"{1e3 * row.statistics:.1f}"]
         cells += [f"{row.exposed:.1%}", f"{row.overlapped:.1%}", f"{rate:,.0f}", f"{of_node:,.0f}"]
         cells += [f"{of_node / decoded:.1f}"] if decoded else []
@@ -144,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--clips", type=int, default=8, help="of each GPU in a step (8)")
     add("--frames", type=int, default=16, help="of a clip (16)")
     add("--gpus", type=int, nargs="+", default=[8, 64, 256])
+    add("--gpus-per-node", type=int, default=Assumptions.gpus_per_node, help="that NVLink connects (8)")
     add("--step-seconds", type=float, help="of a step on one GPU, measured")
     add(
         "--mflop",
@@ -169,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(chosen: argparse.Namespace) -> None:
-    for name in ("clips", "frames", "utilisation", "step_seconds", "mflop", "decoded"):
+    for name in ("clips", "frames", "utilisation", "step_seconds", "mflop", "decoded", "gpus_per_node"):
         if (value := getattr(chosen, name)) is not None and not value > 0:
             raise ValueError(f"--{name.replace('_', '-')} must be positive, found {value:g}")
     if (chosen.step_seconds is None) == (chosen.mflop is None):
@@ -190,7 +198,7 @@ def _print(chosen: argparse.Namespace) -> None:
     parameters, norms = _sizes(chosen.dataset, chosen.backbone)
     # Mean and variance forward, and what their gradients need backward.
     messages = 4 * norms if chosen.synchronised else 0
-    assumed = Assumptions()
+    assumed = Assumptions(gpus_per_node=chosen.gpus_per_node)
     rows = [expect(step_seconds, 4 * parameters, messages, gpus, assumed) for gpus in chosen.gpus]
     print(
         f"{chosen.backbone}, {parameters:,} parameters ({4 * parameters / 1e6:,.0f} MB of gradients), "
@@ -199,7 +207,7 @@ def _print(chosen: argparse.Namespace) -> None:
         f"{1e3 * step_seconds:.0f} ms a step on one ({how})"
     )
     print()
-    print("\n".join(table(rows, step_seconds, frames, chosen.decoded)))
+    print("\n".join(table(rows, step_seconds, frames, chosen.decoded, assumed)))
 
 
 def _sizes(dataset: str, backbone: str) -> tuple[int, int]:

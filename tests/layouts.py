@@ -57,7 +57,11 @@ class Layout:
 
         return jax.jit(state, out_shardings=self.states.shardings)(params, stats)
 
-    def steps(self, state: TrainState, first: int, number: int) -> tuple[TrainState, list[float]]:
+    def steps(self, state: TrainState, first: int, number: int) -> tuple[TrainState, list[list[float]]]:
+        """The state after so many steps, and loss and norm of the gradients of each.
+
+        AdamW hides the gradients' scale: losses alone would be the same with gradients twice as large.
+        """
         losses = []
         for seed in range(first, first + number):
             batch = tiny.batch(tiny.TWO_AUS, seed=seed, frames=2)
@@ -69,12 +73,12 @@ class Layout:
                 self._step = distributed.compiled(self._step, state, placed)
                 self._compiled = True
             state, metrics = self._step(state, placed)
-            losses.append(float(metrics["loss"]))
+            losses.append([float(metrics["loss"]), float(metrics["grad_norm"])])
         return state, losses
 
 
-def train(out: Path, name: str) -> tuple[dict[int, Layout], dict[str, list[float]]]:
-    """Losses by fsdp, of all steps; what the first `STEPS` led to is saved."""
+def train(out: Path, name: str) -> tuple[dict[int, Layout], dict[str, list[list[float]]]]:
+    """Losses and norms by fsdp, of all steps; what the first `STEPS` led to is saved."""
     layouts, losses = {fsdp: Layout(fsdp) for fsdp in FSDP}, {}
     for fsdp, layout in layouts.items():
         state, before = layout.steps(layout.begin(), 0, STEPS)
@@ -86,8 +90,8 @@ def train(out: Path, name: str) -> tuple[dict[int, Layout], dict[str, list[float
     return layouts, losses
 
 
-def train_single() -> dict[str, list[float]]:
-    """Losses in float32 by fsdp, of as many steps as in `train`."""
+def train_single() -> dict[str, list[list[float]]]:
+    """Losses and norms in float32 by fsdp, of as many steps as in `train`."""
     with jax.enable_x64(False):
         layouts = {fsdp: Layout(fsdp, "float32") for fsdp in SINGLE_FSDP}
         return {
@@ -96,8 +100,8 @@ def train_single() -> dict[str, list[float]]:
         }
 
 
-def resume(out: Path, name: str, layouts: dict[int, Layout]) -> dict[str, list[float]]:
-    """Losses after the checkpoints of a layout, by the fsdp there and here."""
+def resume(out: Path, name: str, layouts: dict[int, Layout]) -> dict[str, list[list[float]]]:
+    """Losses and norms after the checkpoints of a layout, by the fsdp there and here."""
     losses = {}
     for saved in FSDP:
         for fsdp, layout in layouts.items():

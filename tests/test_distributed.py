@@ -1,5 +1,6 @@
 """Several processes as one run: how they find each other, what they share, and that they compute the same."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -53,6 +54,34 @@ def test_a_process_alone_waits_for_nobody(monkeypatch, tmp_path):
     distributed.require_same("hats", 3)
     with pytest.raises(FileNotFoundError, match="gone"):
         distributed.together(lambda: (_ for _ in ()).throw(FileNotFoundError("gone")))
+
+
+def test_a_process_alone_takes_only_the_gpus_that_it_is_told_to(monkeypatch, tmp_path):
+    names = ("jax_cuda_visible_devices", "jax_rocm_visible_devices")
+    before = {name: jax.config.read(name) for name in names}
+    try:
+        distributed.start(config_lib.base(), tmp_path)
+        assert {name: jax.config.read(name) for name in names} == before
+        # As `launch/local.sh -n 1 -g 2` has it.
+        put(monkeypatch, settings("127.0.0.1:9231", 1, 0) | {"JAX_LOCAL_DEVICE_IDS": "0,1"})
+        distributed.start(config_lib.base(), tmp_path)
+        assert {name: jax.config.read(name) for name in names} == dict.fromkeys(names, "0,1")
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def test_what_computes_on_the_devices_is_compared_too(monkeypatch, tmp_path):
+    def version(name):
+        if name == "libtpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return f"{name} 1"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    libraries = distributed.describe(config_lib.base(), tmp_path)["libraries"]
+    assert libraries["libtpu"] is None
+    assert libraries["jax-cuda12-plugin"] == "jax-cuda12-plugin 1"
+    assert {"jax", "jax-cuda13-plugin", "jax-cuda12-pjrt", "jax-cuda13-pjrt"} < libraries.keys()
 
 
 def test_a_timeout_must_be_positive(tmp_path):
@@ -235,6 +264,32 @@ def test_a_process_that_hangs_ends_all_and_is_named(synthetic_data, hasty, compi
     assert re.search("Furthest behind is process 1 on .*, with 2 steps begun and [012] known to be", found)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "doing"), [("open", "opening the data"), ("last", "with the last checkpoint to be written")]
+)
+def test_what_hangs_before_the_first_step_or_after_the_last_ends_all(
+    what, doing, synthetic_data, hasty, compiled, tmp_path
+):
+    more = ["--config.distributed.step_timeout=20", "--config.train.epochs=1"]
+    arguments = plain(tmp_path / "run", synthetic_data, compiled, *more)
+    found = said(run_all(unlucky(f"{what}:1", *arguments), as_one_run(hasty, 2), timeout=300))
+    assert re.match(rf"error: process [01] on .* has come no further for 20 s .*, {doing}: it waits", found)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_told_to_stop_before_training_all_end_as_what_is_to_be_started_again(
+    count, synthetic_data, environment, tmp_path
+):
+    arguments = plain(tmp_path / "run", synthetic_data)
+    for process in run_all(unlucky("early:0", *arguments), as_one_run(environment, count)):
+        assert process.returncode == SAVED, process.stderr
+        assert process.stderr.endswith(
+            "error: told to stop (SIGTERM) with nothing to save; the same command begins anew\n"
+        )
+    assert not (tmp_path / "run").exists()
+
+
 SWITCHES = ["--config.debug.nans=True", "--config.debug.transfer_guard=disallow"]
 
 
@@ -384,8 +439,8 @@ def test_processes_and_devices_in_any_layout_compute_the_same(float64, environme
 
     # In float32 they part from each other no faster than from float64.
     assert len(single) == (1 + len(names)) * len(layouts.SINGLE_FSDP)
-    values = np.array(list(single.values()))
-    spread, rounding = np.ptp(values, axis=0), np.maximum.accumulate(np.abs(values - expected).max(axis=0))
+    values, exact = np.array(list(single.values()))[..., 0], expected[:, 0]
+    spread, rounding = np.ptp(values, axis=0), np.maximum.accumulate(np.abs(values - exact).max(axis=0))
     for step, (between, from_exact) in enumerate(zip(spread, rounding, strict=True), start=1):
         print(f"float32, step {step}: {between:.1e} between layouts, up to {from_exact:.1e} from float64")
     assert spread[0] <= 1e-5

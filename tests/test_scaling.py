@@ -56,6 +56,16 @@ def test_the_command_says_what_must_be_decoded(capsys):
         assert cores == pytest.approx(of_node / 500, abs=0.1)
 
 
+def test_nodes_may_have_other_numbers_of_gpus(capsys):
+    assert (
+        scaling.main(["--step-seconds", "1", "--backbone", "tiny", "--gpus", "8", "--gpus-per-node", "4"])
+        == 0
+    )
+    row = capsys.readouterr().out.splitlines()[-1]
+    decoded, of_node = (float(cell.replace(",", "")) for cell in row.split("|")[6:8])
+    assert of_node == pytest.approx(decoded / 2, abs=1)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -63,6 +73,7 @@ def test_the_command_says_what_must_be_decoded(capsys):
         (["--step-seconds", "1", "--mflop", "1"], "give one of --step-seconds"),
         (["--step-seconds", "-1"], "--step-seconds must be positive, found -1"),
         (["--mflop", "1", "--device", "abacus"], "the peak of abacus in bfloat16 is not known"),
+        (["--step-seconds", "1", "--gpus-per-node", "0"], "--gpus-per-node must be positive, found 0"),
         (["--step-seconds", "1", "--gpus", "12"], "no whole number of nodes"),
     ],
 )

@@ -1,7 +1,9 @@
 """The training command, to one process of which something happens: ``python -m tests.unlucky_main WHAT ...``.
 
-WHAT is ``full:1`` where process 1 can write small files only, ``hang:1`` where it takes no batch after the
-second, and ``told:1:2`` where it gets SIGUSR1 with the second batch of its second evaluation.
+WHAT is ``full:1`` where process 1 can write small files only, ``open:1`` where it never gets the data open,
+``hang:1`` where it takes no batch after the second, ``last:1`` where its last checkpoint is never written,
+``early:1`` where it gets SIGTERM while it opens the data, and ``told:1:2`` where it gets SIGUSR1 with the
+second batch of its second evaluation.
 """
 
 import os
@@ -13,7 +15,7 @@ import threading
 from absl import app
 
 from mdhr_jax import main
-from mdhr_jax.training import evaluate, loop
+from mdhr_jax.training import evaluate, loop, run
 
 SMALL = 100_000
 """Bytes."""
@@ -45,6 +47,14 @@ class Interrupted:
 def happen(what, number):
     if what == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, SMALL))
+    elif what == "open":
+        run.open_experiment = lambda config: threading.Event().wait()
+    elif what == "early":
+        run.open_experiment = lambda config: os.kill(os.getpid(), signal.SIGTERM)
+    elif what == "last":
+        latest, asked = loop.Checkpoints.latest_step, iter(range(100))
+        # Asked the second time, it waits for what is being written.
+        loop.Checkpoints.latest_step = lambda self: threading.Event().wait() if next(asked) else latest(self)
     elif what == "hang":
         train = loop.train_batches
         loop.train_batches = lambda *args, **more: Interrupted(

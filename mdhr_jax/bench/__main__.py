@@ -2,7 +2,7 @@
 
 train      a training step: forward and backward pass, running statistics, AdamW
 eval       a forward pass over clips, and what counting a whole evaluation costs beside it
-predict    a step on streams of frames
+predict    a step on streams of frames; predicting as users do, beside the reference's windows
 counting   what counting a whole evaluation costs, alone
 input      frames that the input makes ready in a second
 epoch      training steps fed by the input, against the same steps on one batch
@@ -11,20 +11,15 @@ all        everything else
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mdhr_jax import commands
-
-_OF_PREDICTING = ("clu", "ml_collections", "orbax", "tensorflow_datasets")
-"""What reading checkpoints and recordings needs beyond what steps need."""
 
 _MODES = ("train", "eval", "predict", "counting", "input", "epoch", "memory", "all")
 
@@ -84,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--fold", type=int, default=1, help="whose training part is read (1)")
     add("--workers", nargs="+", type=_numbers, action=_Joined, help="threads that decode (1, and all cores)")
     add("--frames", type=int, default=4096, help="read with each number of threads (4096)")
+    group = parser.add_argument_group("predict")
+    add = group.add_argument
+    add("--video", type=Path, metavar="FILE", help="with faces in it, to time the path from file to rows too")
+    add("--video-frames", type=int, default=64, metavar="N", help="taken of it (64)")
     group = parser.add_argument_group("memory")
     add = group.add_argument
     add("--videos", nargs="+", type=_numbers, action=_Joined, default=(12, 48, 192), help="(12,48,192)")
@@ -140,6 +139,8 @@ def _measure(chosen: argparse.Namespace, command: str) -> int:
         fold=chosen.fold,
         workers=chosen.workers,
         frames=chosen.frames,
+        video=chosen.video,
+        video_frames=chosen.video_frames,
     )
     plan.check(options)
     if chosen.report is not None:
@@ -159,23 +160,7 @@ def _measure(chosen: argparse.Namespace, command: str) -> int:
     record = plan.measure(options, command, shown=lambda text: print(f"\n{text}", flush=True), kept=kept)
     if chosen.report is not None:
         report.write(chosen.report, [*others, record])
-    failed = bool(plan.failures(record))
-    if chosen.reference is not None and chosen.mode in ("predict", "all"):
-        failed |= not _predicting(chosen)
-    return commands.FAILED if failed else commands.DONE
-
-
-def _predicting(chosen: argparse.Namespace) -> bool:
-    """Predicting beside the reference, which has no streams: a command of its own."""
-    if lacking := [name for name in _OF_PREDICTING if importlib.util.find_spec(name) is None]:
-        print(f"predicting beside the reference is left out: {', '.join(lacking)} is not installed")
-        return True
-    ended_well = True
-    for backbone in chosen.backbone:
-        command = [sys.executable, "-m", "mdhr_jax.bench.predicting", "--reference", str(chosen.reference)]
-        done = subprocess.run([*command, "--backbone", backbone, "--repeats", str(chosen.repeats)])
-        ended_well &= done.returncode == 0
-    return ended_well
+    return commands.FAILED if plan.failures(record) else commands.DONE
 
 
 if __name__ == "__main__":

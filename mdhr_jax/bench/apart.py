@@ -21,6 +21,7 @@ TASKS = {
     "ceilings": "mdhr_jax.bench.ceilings:measure",
     "case": "mdhr_jax.bench.cases:measure",
     "counting": "mdhr_jax.bench.counting:measure",
+    "predicting": "mdhr_jax.bench.predicting:measure",
     "input": "mdhr_jax.bench.input:measure",
     "epoch": "mdhr_jax.bench.epoch:measure",
 }

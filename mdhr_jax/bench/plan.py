@@ -2,11 +2,12 @@
 
 import dataclasses
 import datetime
+import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mdhr_jax.bench import apart, report
+from mdhr_jax.bench import apart, predicting, report
 from mdhr_jax.bench.cases import KINDS, Case
 from mdhr_jax.bench.forms import FORMS, NAMES, NEIGHBORS
 from mdhr_jax.models.mdhr import BACKBONES
@@ -33,6 +34,8 @@ class Options:
     fold: int
     workers: tuple[int, ...] | None
     frames: int
+    video: Path | None
+    video_frames: int
 
 
 def check(options: Options) -> None:
@@ -41,7 +44,7 @@ def check(options: Options) -> None:
     Raises:
         ValueError, OSError: with what was found and expected.
     """
-    for name in ("clip_length", "repeats", "frames"):
+    for name in ("clip_length", "repeats", "frames", "video_frames"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, found {getattr(options, name)}")
     for name in ("batch", "workers"):
@@ -54,6 +57,8 @@ def check(options: Options) -> None:
     ):
         if unknown := [word for word in found if word not in known]:
             raise ValueError(f"--{name} knows {', '.join(known)}, found {', '.join(unknown)}")
+    if options.video is not None and not options.video.is_file():
+        raise FileNotFoundError(f"--video {options.video} is not there")
     if options.reference is not None:
         if not (options.reference / "model").is_dir():
             raise FileNotFoundError(
@@ -95,10 +100,13 @@ def measure(
         "facts": facts,
         "ceilings": [],
         "cases": [],
+        "predicting": [],
         "counting": None,
         "input": None,
         "epochs": [],
     }
+    for line in _left_out(options):
+        shown(line)
     if not facts["jraph"]:
         shown("jraph is not installed: the graph is computed densely, which gives the same")
     tasks = list(_tasks(options, facts))
@@ -154,6 +162,12 @@ def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict
                         again=options.compile_again,
                     )
                     tasks.append(("cases", "case", dataclasses.asdict(case)))
+    if "predict" in chosen and reference is not None and not _left_out(options):
+        for backbone in options.backbone:
+            arguments = {"reference": reference, "backbone": backbone, "repeats": options.repeats}
+            video = None if options.video is None else str(options.video)
+            arguments |= {"video": video, "video_frames": options.video_frames}
+            tasks.append(("predicting", "predicting", {"dataset": options.dataset or "bp4d", **arguments}))
     if chosen & {"counting", "eval"}:
         tasks.append(("counting", "counting", {"dataset": "bp4d", "reference": reference}))
     if "input" in chosen:
@@ -175,6 +189,17 @@ def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict
     return tasks
 
 
+def _left_out(options: Options) -> list[str]:
+    """Why predicting beside the reference, which has no streams, is not measured, where it is asked for."""
+    if options.mode not in ("predict", "all") or options.reference is None:
+        return []
+    needed = predicting.NEEDS + (predicting.NEEDS_OF_VIDEO if options.video is not None else ())
+    lacking = [name for name in needed if importlib.util.find_spec(name) is None]
+    if not lacking:
+        return []
+    return [f"predicting beside the reference is left out: {', '.join(lacking)} is not installed"]
+
+
 def _words(task: str, arguments: dict[str, Any]) -> str:
     return Case(**arguments).title if task == "case" else task
 
@@ -185,6 +210,6 @@ def _failed(task: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def failures(record: Mapping[str, Any]) -> list[str]:
     """Why what could not be measured could not; forms of the reference that were skipped do not count."""
-    parts = [*record["cases"], *record["epochs"]]
+    parts = [*record["cases"], *record["predicting"], *record["epochs"]]
     parts += [record[place] for place in ("ceilings", "counting", "input") if isinstance(record[place], dict)]
     return [part["failed"] for part in parts if "failed" in part]

@@ -1,32 +1,26 @@
-"""Speed of predicting on CPUs beside the PyTorch reference: ``python -m mdhr_jax.bench.predicting``.
+"""Speed of predicting beside the PyTorch reference, from aligned faces to scores, and from a video to rows.
 
 Both have the same random weights and run in turn in one process. The reference knows windows alone: a frame
 has all that the model sees of its surroundings only k + 2 frames inside a window, so that a window of 16
 gives two frames with full context where k is 5. Its plain windows are timed too. Its times leave out
 resizing and normalising. Ours of the model include them and leave out finding faces; those of the whole path
 include everything: reading the video, finding, following and cutting out faces, the model, rows.
-
-The exit code is 0; 1 where scores of both differ; 2 after a mistake.
 """
 
-import argparse
-import dataclasses
-import os
+import contextlib
 import statistics
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from mdhr_jax import commands, facs, hardware
-from mdhr_jax.progress import Progress, announce
+from mdhr_jax import facs
+from mdhr_jax.bench import timing
+from mdhr_jax.bench.timing import Runner
 
 if TYPE_CHECKING:
-    from mdhr_jax.interop.reference_checkout import Checkout
     from mdhr_jax.interop.torch_side import TorchSide
     from mdhr_jax.predict.checkpoint import Trained
 
@@ -35,89 +29,101 @@ WINDOW = 16
 NEIGHBORS = 5
 MOST_APART = 1e-3
 """Of scores of the same frames, in float32."""
+NEEDS = ("clu", "ml_collections", "orbax", "tensorflow_datasets")
+"""What reading checkpoints needs beyond what steps need."""
+NEEDS_OF_VIDEO = ("av", "mtcnn")
+_FULL = "reference, full context"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m mdhr_jax.bench.predicting",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--reference", type=Path, required=True, metavar="DIR", help="checkout of CVI-SZU/MDHR")
-    add("--backbone", choices=("resnet50", "swin_base"), default="resnet50", help="default %(default)s")
-    add("--dataset", choices=("bp4d", "disfa"), default="bp4d", help="whose AUs, default %(default)s")
-    add("--repeats", type=int, default=5, metavar="N", help="counted runs of each, default %(default)s")
-    add("--video", type=Path, metavar="FILE", help="for the whole path; default: it is left out")
-    add("--video-frames", type=int, default=120, metavar="N", help="of the video, default %(default)s")
-    return parser
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """How long something took.
-
-    Attributes:
-        name: what.
-        frames: that came out of one run.
-        seconds: of each run.
-    """
-
-    name: str
-    frames: int
-    seconds: tuple[float, ...]
-
-    @property
-    def rate(self) -> float:
-        """Frames a second, by the median."""
-        return self.frames / statistics.median(self.seconds)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Measures, and prints a table.
-
-    Raises:
-        ValueError, OSError, ImportError: with what is wrong.
-    """
-    from mdhr_jax.interop.reference_checkout import cuda_stays_on_cpu, open_checkout
-
-    if arguments.repeats < 1 or arguments.video_frames < 2 * WINDOW:
-        raise ValueError(f"expected at least 1 repeat and {2 * WINDOW} frames of the video")
-    if arguments.video is not None and not arguments.video.is_file():
-        raise FileNotFoundError(f"--video {arguments.video} is not there")
-    checkout = open_checkout(arguments.reference, facs.get(arguments.dataset))
-    with cuda_stays_on_cpu():
-        measured, apart = measure(checkout, arguments.backbone, arguments.repeats)
-    if arguments.video is not None:
-        trained = measured.pop("trained")
-        measured |= whole_path(trained, arguments.video, arguments.video_frames)
-    print(table({key: one for key, one in measured.items() if isinstance(one, Measured)}))
-    print(
-        f"scores of both differ by at most {apart:.1e}; {hardware.processor_name()}, {os.cpu_count()} cores"
-    )
-    return commands.DONE if apart <= MOST_APART else commands.FAILED
-
-
-def measure(checkout: "Checkout", backbone: str, repeats: int) -> tuple[dict[str, Any], float]:
-    """Times of both models, in turn.
+def measure(
+    reference: str, backbone: str, dataset: str, repeats: int, video: str | None, video_frames: int
+) -> dict[str, Any]:
+    """Times of both, in turn, both on the accelerator where PyTorch and JAX have one, else both on the CPU.
 
     Args:
-        checkout: of the reference.
+        reference: its checkout.
         backbone: of both.
+        dataset: whose AUs.
         repeats: counted runs of each.
+        video: a file with faces in it, for the whole path; None: it is left out.
+        video_frames: that are taken of it.
 
     Returns:
-        By name, with our model as ``trained``; and the largest difference of scores of the same frames.
+        ``backbone``, ``device``, ``threads`` of PyTorch, ``apart`` (largest difference of scores of the same
+        frames) and ``rows``: name, frames that come out of a run, median seconds, frames a second, how many
+        times the reference's with full context that is, and the smallest and largest such ratio of runs next
+        to each other. Ready for JSON.
+
+    Raises:
+        ValueError, OSError, ImportError: the checkout or the video cannot be used.
+        RuntimeError: scores of both differ.
     """
+    import jax
+
+    from mdhr_jax.interop.reference_checkout import cuda_stays_on_cpu, import_torch, open_checkout
+    from mdhr_jax.interop.torch_side import TorchSide
+
+    torch: Any = import_torch()
+    device = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+    checkout = open_checkout(Path(reference), facs.get(dataset))
+    with contextlib.ExitStack() as stack:
+        if device == "cpu":
+            stack.enter_context(cuda_stays_on_cpu())
+            stack.enter_context(jax.default_device(jax.devices("cpu")[0]))
+        side = TorchSide(checkout, backbone, NEIGHBORS, "float32", device)
+        trained = untrained(side, backbone)
+        runs, apart = _of_models(side, trained)
+        if apart > MOST_APART:
+            raise RuntimeError(f"scores of both differ by {apart:.1e}, expected at most {MOST_APART:.0e}")
+        if video is not None:
+            runs |= whole_path(trained, Path(video), video_frames)
+        runners = {name: Runner(run, lambda: None) for name, (_, run) in runs.items()}
+        seconds = timing.alternate(runners, repeats, least_seconds=0.0)
+        threads = torch.get_num_threads()
+    return {
+        "backbone": backbone,
+        "device": jax.devices("gpu")[0].device_kind if device == "cuda" else "cpu",
+        "threads": threads,
+        "apart": apart,
+        "rows": rows({name: (frames, seconds[name]) for name, (frames, _) in runs.items()}),
+    }
+
+
+def rows(measured: dict[str, tuple[int, tuple[float, ...]]]) -> list[dict[str, Any]]:
+    """Frames a second, and how many times the reference's with full context they are.
+
+    Args:
+        measured: by name, frames of a run and seconds of each.
+    """
+    (full, base) = measured[_FULL]
+    made = []
+    for name, (frames, seconds) in measured.items():
+        # Times of the same number of frames.
+        low, high = timing.spread(tuple(t / full for t in base), tuple(t / frames for t in seconds))
+        median = statistics.median(seconds)
+        made.append(
+            {
+                "name": name,
+                "frames": frames,
+                "median": median,
+                "frames_per_second": frames / median,
+                "ratio": frames / median * statistics.median(base) / full,
+                "spread": [low, high],
+            }
+        )
+    return made
+
+
+def _of_models(
+    side: "TorchSide", trained: "Trained"
+) -> tuple[dict[str, tuple[int, Callable[[], Any]]], float]:
+    """By name, frames that come out of a run and the run; and the largest difference of scores."""
     import jax.numpy as jnp
 
     from mdhr_jax.data.augment import resize_clips
-    from mdhr_jax.interop.torch_side import TorchSide
     from mdhr_jax.predict.scorers import ClipScorer
     from mdhr_jax.predict.streams import StreamScorer
 
-    side = TorchSide(checkout, backbone, NEIGHBORS, "float32", "cpu")
-    trained = untrained(side, backbone)
     frames = faces(2 * WINDOW, trained.recipe.size)
     normalised = np.asarray(resize_clips(jnp.asarray(frames[None]), image_size=trained.image_size))
     clip = side.clips(normalised[:, :WINDOW])
@@ -134,33 +140,14 @@ def measure(checkout: "Checkout", backbone: str, repeats: int) -> tuple[dict[str
 
         return step
 
-    runs: dict[str, tuple[str, int, Callable[[], Any]]] = {
-        "reference, full": (
-            f"reference, full context: {inside} of {WINDOW} frames",
-            inside,
-            lambda: side.predict(clip),
-        ),
-        "ours, stream": ("ours, stream", WINDOW, stream(many, WINDOW)),
-        "ours, push": ("ours, stream, frame by frame", 4, stream(single, 4)),
-        "ours, windows": (f"ours, windows of {WINDOW}", WINDOW, stream(clips, WINDOW)),
+    runs: dict[str, tuple[int, Callable[[], Any]]] = {
+        _FULL: (inside, lambda: side.predict(clip)),
+        f"reference, windows of {WINDOW}": (WINDOW, lambda: side.predict(clip)),
+        "ours, stream": (WINDOW, stream(many, WINDOW)),
+        "ours, stream, frame by frame": (4, stream(single, 4)),
+        f"ours, windows of {WINDOW}": (WINDOW, stream(clips, WINDOW)),
     }
-    times: dict[str, list[float]] = {key: [] for key in runs}
-    with Progress((repeats + 2) * len(runs), unit="runs", label="models") as progress:
-        # In turn, so that whatever else the machine does meets all of them; the first two compile.
-        for repeat in range(-2, repeats):
-            for key, (_, _, function) in runs.items():
-                start = time.perf_counter()
-                function()
-                if repeat >= 0:
-                    times[key].append(time.perf_counter() - start)
-                progress.update()
-    measured: dict[str, Any] = {
-        key: Measured(name, count, tuple(times[key])) for key, (name, count, _) in runs.items()
-    }
-    full = measured["reference, full"]
-    plain = Measured(f"reference, windows of {WINDOW}", WINDOW, full.seconds)
-    apart = difference(side, normalised, trained, frames)
-    return {"reference, windows": plain, **measured, "trained": trained}, apart
+    return runs, difference(side, normalised, trained, frames)
 
 
 def untrained(side: "TorchSide", backbone: str) -> "Trained":
@@ -221,13 +208,16 @@ def difference(
     return worst
 
 
-def whole_path(trained: "Trained", video: Path, count: int) -> dict[str, Measured]:
-    """Times of a video from its file to rows, and of finding and cutting out its faces alone.
+def whole_path(trained: "Trained", video: Path, count: int) -> dict[str, tuple[int, Callable[[], Any]]]:
+    """A video from its file to rows, and reading it with finding and cutting out its faces alone.
 
     Args:
         trained: our model.
         video: a file.
         count: frames that are taken of it.
+
+    Returns:
+        By name, frames of a run and the run.
 
     Raises:
         ValueError: it cannot be read, or has fewer frames.
@@ -251,16 +241,9 @@ def whole_path(trained: "Trained", video: Path, count: int) -> dict[str, Measure
         for _ in predictor.rows_of(timed(), detector=detector):
             pass
 
-    announce("whole path: once to compile, once counted")
-    seconds = {}
-    for key, function in (("faces", faces_alone), ("whole", all_of_it)):
-        for _ in range(2):
-            start = time.perf_counter()
-            function()
-            seconds[key] = time.perf_counter() - start
     return {
-        "ours, faces": Measured("ours, reading and faces alone", count, (seconds["faces"],)),
-        "ours, whole": Measured("ours, whole path", count, (seconds["whole"],)),
+        "ours, reading and faces alone": (count, faces_alone),
+        "ours, whole path": (count, all_of_it),
     }
 
 
@@ -274,30 +257,9 @@ def _first(frames: Iterator[Any], count: int, video: Path) -> Iterator[Any]:
     raise ValueError(f"{video} has {read} frames, expected at least --video-frames {count}")
 
 
-def table(measured: Mapping[str, Measured]) -> str:
-    """Frames a second, and ours in times of the reference's with full context."""
-    base = measured["reference, full"].rate
-    lines = [f"{'':<48} {'frames/s':>9} {'ratio':>7} {'spread':>12}"]
-    for one in measured.values():
-        rates = sorted(one.frames / second for second in one.seconds)
-        spread = f"{rates[0]:.2f}-{rates[-1]:.2f}"
-        lines.append(f"{one.name:<48} {one.rate:>9.2f} {one.rate / base:>7.2f} {spread:>12}")
-    return "\n".join(lines)
-
-
 def faces(count: int, edge: int) -> UInt8[np.ndarray, "F L L 3"]:
     """Coarse noise that moves, as aligned faces."""
     rng = np.random.default_rng(0)
     steps = rng.integers(-40, 41, (count, 8, 8, 3)).cumsum(0) + 128
     pixels = np.arange(edge) * 8 // edge
     return steps.clip(0, 255).astype(np.uint8)[:, pixels][:, :, pixels]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code, see the module's description."""
-    arguments = _parser().parse_args(argv)
-    return commands.finish(lambda: run(arguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

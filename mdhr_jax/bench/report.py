@@ -19,6 +19,7 @@ TITLES = {
     "train": "Training step",
     "eval": "Forward pass, evaluation",
     "predict": "Step on streams of frames",
+    "predicting": "Predicting",
     "ceilings": "What the device reaches",
     "counting": "Counting of an evaluation",
     "input": "Input alone",
@@ -29,7 +30,7 @@ TITLES = {
 def as_text(record: Mapping[str, Any], place: str) -> str:
     """The newest result of a place of the record, for a terminal."""
     found = record[place]
-    part = dict(record) | {place: found[-1:] if place in ("cases", "epochs") else found}
+    part = dict(record) | {place: found[-1:] if place in ("cases", "predicting", "epochs") else found}
     return "\n\n".join(_text(table) for table in tables(part, (place,)))
 
 
@@ -41,7 +42,7 @@ def tables(record: Mapping[str, Any], places: Sequence[str] | None = None) -> li
         places: of the record; all by default.
     """
     made = []
-    for place in places or ("ceilings", "cases", "counting", "input", "epochs"):
+    for place in places or ("ceilings", "cases", "predicting", "counting", "input", "epochs"):
         found = record.get(place)
         if not found:
             continue
@@ -51,6 +52,8 @@ def tables(record: Mapping[str, Any], places: Sequence[str] | None = None) -> li
             for kind in ("train", "eval", "predict"):
                 if chosen := [case for case in found if case["case"]["kind"] == kind]:
                     made += _cases(kind, chosen)
+        elif place == "predicting":
+            made += [_predicting(one) for one in found]
         else:
             made.append(_TABLES[place](record, found))
     return made
@@ -119,6 +122,23 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
 def _ceilings(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
     rows = tuple((x["name"], f"{x['value'] / 1e9:.1f}", f"G{x['unit']}", x["size"]) for x in found)
     return Table(TITLES["ceilings"], ("", "value", "unit", "size"), rows)
+
+
+def _predicting(found: Mapping[str, Any]) -> Table:
+    if "failed" in found:
+        return _failed(f"{TITLES['predicting']}, {found['arguments']['backbone']}", found["failed"])
+    rows = []
+    for row in found["rows"]:
+        low, high = row["spread"]
+        ratio = f"{row['ratio']:.2f}", f"{low:.2f}-{high:.2f}"
+        rows.append((row["name"], str(row["frames"]), f"{row['frames_per_second']:.2f}", *ratio))
+    notes = (
+        f"float32 on {found['device']}, PyTorch with {found['threads']} threads; ratio: frames/s against the "
+        "reference's where every frame has its full context; its times leave out resizing and normalising, "
+        f"ours do not; scores of both differ by at most {found['apart']:.1e}",
+    )
+    columns = ("", "frames of a run", "frames/s", "ratio", "spread")
+    return Table(f"{TITLES['predicting']}, {found['backbone']}", columns, tuple(rows), notes)
 
 
 def _counting(record: Mapping[str, Any], found: Mapping[str, Any]) -> Table:

@@ -4,7 +4,7 @@
 `lines` ends or stops all when one ends or is told to stop. The rest of the project uses what is named here.
 """
 
-from mdhr_jax.distributed.lines import LOST
+from mdhr_jax.distributed.lines import HUNG, LOST
 from mdhr_jax.distributed.place import VARIABLES, Place, find_place
 from mdhr_jax.distributed.processes import (
     TogetherError,
@@ -14,6 +14,7 @@ from mdhr_jax.distributed.processes import (
     describe,
     end,
     finish,
+    gain,
     is_first,
     name_self,
     require_same,
@@ -24,6 +25,7 @@ from mdhr_jax.distributed.processes import (
 )
 
 __all__ = [
+    "HUNG",
     "LOST",
     "VARIABLES",
     "Place",
@@ -35,6 +37,7 @@ __all__ = [
     "end",
     "find_place",
     "finish",
+    "gain",
     "is_first",
     "name_self",
     "require_same",

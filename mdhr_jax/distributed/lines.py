@@ -6,7 +6,8 @@ call stay open, one from each process to process 0, and a thread of each process
 
 * A process that fails says why; all end with its message.
 * One that is killed hangs up, and one that is stopped or cut off falls silent: all end, and name it.
-* One that is alive, but has come no further for long, ends all itself, and says who is furthest behind.
+* One that is alive, but has come no further for long, ends all itself, and says who is furthest behind. This
+  is so from the first moment on; only what may take as long as it wants, such as compiling, is announced.
 * One that is told to stop asks at which point of their way all can: none waits for that but those asked.
 
 Nothing of this uses devices, or JAX.
@@ -25,7 +26,11 @@ from typing import Any, NoReturn
 from mdhr_jax.distributed.roll_call import Peer
 
 LOST = 76
-"""Exit code of a process that has lost another one of its run, of which it does not know why it ended."""
+"""Exit code of a process that has lost another one of its run, of which it does not know why it ended, or
+that comes no further although it did before: the same command may well go on."""
+
+HUNG = 1
+"""Exit code of a process that comes no further and has not gained anything either: it would be so again."""
 
 _TICK_SECONDS = 0.25
 _BEAT_SECONDS = 1.0
@@ -61,9 +66,10 @@ class Lines:
         self._closed = threading.Event()
         # What follows is of the main thread and of the one that listens.
         self._state = threading.Condition()
-        self._late: float | None = None
+        self._late = self._due()
         self._doing = "at the start"
         self._moves = 0
+        self._gained = False
         # How often each has come further, and its last word; process 0 hears all others.
         self._reached: dict[int, tuple[int, str]] = {}
         self._behind = ""
@@ -89,12 +95,19 @@ class Lines:
         with self._state:
             self._moves += 1
             self._doing = doing
-            self._late = time.monotonic() + self._step_seconds if self._step_seconds else None
+            self._late = self._due()
 
     def take_time(self) -> None:
         """What follows may take as long as it wants, until this process next comes further."""
         with self._state:
             self._late = None
+
+    def gain(self) -> None:
+        """Says that what has been done since the start is not lost any more.
+
+        A run that then comes no further ends with `LOST`, and not with `HUNG`.
+        """
+        self._gained = True
 
     def stop_here(self, wanted: bool) -> bool:
         """Whether all processes stop at this point of their way, one of several that all come by.
@@ -145,6 +158,9 @@ class Lines:
             self._send(number, {_BYE: True})
         self._closed.set()
 
+    def _due(self) -> float | None:
+        return time.monotonic() + self._step_seconds if self._step_seconds else None
+
     def _listen(self) -> None:
         beat = before = time.monotonic()
         while not self._closed.is_set():
@@ -178,11 +194,16 @@ class Lines:
                     f"{self.own} has come no further for {self._step_seconds:g} s "
                     f"(config.distributed.step_timeout), {doing}: it waits for devices, for another process "
                     f"or for files.{behind} The same command goes on from what is saved"
+                    f"{'' if self._gained else ', to which nothing was added since the start'}"
                 )
                 # Others that wait for this one are late at nearly the same time; process 0 hears one first.
                 if self._first or now > late + _PARTING_SECONDS:
-                    self.end(message)
+                    self.end(message, self._hung())
                 self._send(0, {_LATE: message})
+
+    def _hung(self) -> int:
+        """Exit code where all come no further."""
+        return LOST if self._gained else HUNG
 
     def _beat(self) -> None:
         """Lets the others know that this process is alive, and who of all is furthest behind."""
@@ -232,7 +253,7 @@ class Lines:
         if _END in said:
             self.end(said[_END], said["code"])
         if _LATE in said:
-            self.end(said[_LATE])
+            self.end(said[_LATE], self._hung())
         if _ALIVE in said:
             self._reached[number] = tuple(said[_ALIVE])
             self._behind = said.get(_BEHIND, self._behind)

@@ -50,7 +50,7 @@ def find_place(seconds: float) -> Place | None:
     given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if len(given) == len(VARIABLES):
         place = Place(
-            given[ADDRESS], _number(given, PROCESSES), _number(given, PROCESS), devices=_told_devices()
+            given[ADDRESS], _number(given, PROCESSES), _number(given, PROCESS), devices=told_devices()
         )
     elif _slurm_tasks() > 1 or _on_tpu():
         place = _detected(given, seconds)
@@ -74,8 +74,12 @@ def _number(given: Mapping[str, str], name: str) -> int:
         raise ValueError(f"{name} of the environment is {given[name]!r}; expected a whole number") from None
 
 
-def _told_devices() -> tuple[int, ...] | None:
-    """GPUs of its machine that this process is told to take; None where it is not."""
+def told_devices() -> tuple[int, ...] | None:
+    """GPUs of its machine that this process is told to take; None where it is not.
+
+    Raises:
+        ValueError: the environment says it in another form than ``0,1``.
+    """
     told = os.environ.get(_DEVICES)
     if not told:
         return None
@@ -103,12 +107,13 @@ def _on_tpu() -> bool:
 
 def _detected(given: Mapping[str, str], seconds: float) -> Place:
     """What JAX finds out of Slurm or a TPU pod, but for what is given."""
+    told = _slurm_gpus()
     try:
         found = clusters.ClusterEnv.auto_detect_unset_distributed_params(
             given.get(ADDRESS),
             _number(given, PROCESSES) if PROCESSES in given else _slurm_tasks() or None,
             _number(given, PROCESS) if PROCESS in given else None,
-            _slurm_gpus(),
+            told,
             None,
             math.ceil(seconds),
         )
@@ -119,23 +124,25 @@ def _detected(given: Mapping[str, str], seconds: float) -> Place:
         raise ValueError(
             f"this machine is part of a cluster, but {error}; set {', '.join(VARIABLES)} on each host"
         ) from error
+    # Left to JAX, a task takes the GPU of its number on the node; alone there, that would be one of all.
+    if told is None and _alone_on_node():
+        devices = None
     return Place(address, processes, process, None if devices is None else tuple(devices))
 
 
 def _slurm_gpus() -> list[int] | None:
-    """GPUs that this task of a Slurm step takes, out of those that it sees; None to leave it to JAX.
+    """GPUs that this task of a Slurm step is told to take, out of those that it sees; None where it is not.
 
-    JAX gives each task the GPU of its number on the node. That leaves most GPUs of a node idle where it has
-    one task, and names GPUs that a task cannot see where Slurm shows each only its own.
+    Where Slurm shows each task only its own, JAX would name GPUs that the task cannot see.
     """
-    if (told := _told_devices()) is not None:
+    if (told := told_devices()) is not None:
         return list(told)
     number = os.environ.get("SLURM_GPUS_PER_TASK", "").rpartition(":")[2]
-    if number.isdigit():
-        return list(range(int(number)))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return list(range(int(number))) if number.isdigit() else None
+
+
+def _alone_on_node() -> bool:
+    """Whether each node of the Slurm step has one task, which then takes all GPUs that it sees."""
     # Such as "2(x3),1": nodes with two tasks and one with one.
     of_nodes = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
-    if visible and of_nodes.partition("(")[0] == "1" and "," not in of_nodes:
-        return list(range(len(visible.split(","))))
-    return None
+    return of_nodes.partition("(")[0] == "1" and "," not in of_nodes

@@ -26,11 +26,13 @@ from mdhr_jax import config as config_lib
 from mdhr_jax import progress
 from mdhr_jax.distributed import roll_call
 from mdhr_jax.distributed.lines import Lines
-from mdhr_jax.distributed.place import find_place
+from mdhr_jax.distributed.place import find_place, told_devices
 
 # Configuration that hosts may have of their own: where the data lie there, and how fast they are read.
 _OWN_KEYS = ("data.dir", "data.workers", "data.prefetch", "distributed.timeout")
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+# What computes on a kind of device; a host has those for its own.
+_PLUGINS = ("jax-cuda12-plugin", "jax-cuda12-pjrt", "jax-cuda13-plugin", "jax-cuda13-pjrt", "libtpu")
 _SETTINGS = ("jax_platforms", "jax_enable_x64", "jax_default_matmul_precision", "jax_default_prng_impl")
 _POLL_MILLISECONDS = 1000
 _PARTING_SECONDS = 60
@@ -69,6 +71,7 @@ def start(config: ConfigDict, directory: Path) -> None:
             raise ValueError(f"config.distributed.{name} must be positive, found {value:g}")
     place = find_place(seconds)
     if place is None:
+        _take_devices(told_devices())
         return
     facts = describe(config, directory)
     own = roll_call.Member(place.process, place.processes, platform.node(), facts)
@@ -101,6 +104,13 @@ def start(config: ConfigDict, directory: Path) -> None:
     require_same("devices", sorted({device.device_kind for device in jax.local_devices()}))
 
 
+def _take_devices(devices: tuple[int, ...] | None) -> None:
+    """Has a process that is alone take only the GPUs that it is told to; of several, JAX sees to it."""
+    if devices is not None:
+        for name in ("jax_cuda_visible_devices", "jax_rocm_visible_devices"):
+            jax.config.update(name, ",".join(map(str, devices)))
+
+
 def _delay_aborts() -> None:
     """Gives the lines the time to say who is lost, where JAX is told at the same moment and aborts.
 
@@ -119,8 +129,9 @@ def describe(config: ConfigDict, directory: Path) -> dict[str, dict[str, Any]]:
         directory: of the run.
 
     Returns:
-        ``code``: hash of each source file; ``libraries``: versions; ``settings``: of JAX; ``config``: its
-        values by dotted key, but for those that a host may have of its own; ``workdir``.
+        ``code``: hash of each source file; ``libraries``: versions, None where one is not installed;
+        ``settings``: of JAX; ``config``: its values by dotted key, but for those that a host may have of its
+        own; ``workdir``.
     """
     package = Path(__file__).parents[1]
     values = config_lib.flatten(config_lib.as_json(config))
@@ -131,12 +142,19 @@ def describe(config: ConfigDict, directory: Path) -> dict[str, dict[str, Any]]:
         },
         "libraries": {
             "python": ".".join(platform.python_version_tuple()[:2]),
-            **{name: importlib.metadata.version(name) for name in _LIBRARIES},
+            **{name: _version(name) for name in (*_LIBRARIES, *_PLUGINS)},
         },
         "settings": {name: str(getattr(jax.config, name)) for name in _SETTINGS},
         "config": {key: value for key, value in values.items() if key not in _OWN_KEYS},
         "workdir": {"--workdir": str(directory)},
     }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def is_first() -> bool:
@@ -251,6 +269,16 @@ def take_time() -> None:
     """What follows may take as long as it wants, until the next `come_further`."""
     if _lines is not None:
         _lines.take_time()
+
+
+def gain() -> None:
+    """Says that what the run has done since it was started is saved, at least in part.
+
+    Where it then hangs, it ends with `LOST`, which launchers start again; with nothing gained it would only
+    hang again, and ends with an error.
+    """
+    if _lines is not None:
+        _lines.gain()
 
 
 def stop_here(wanted: bool) -> bool:

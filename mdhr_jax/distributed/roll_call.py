@@ -135,7 +135,9 @@ def _call(own: Member, port: int, address: str, seconds: float) -> tuple[str, di
         except OSError as error:
             return (
                 f"{own} cannot listen at the port of the coordinator's address {address} "
-                f"({error.strerror}); choose another port, or end what uses it"
+                f"({error.strerror}); end what uses it, or set another port on all hosts: with "
+                "JAX_COORDINATOR_ADDRESS, on Slurm (which derives it from the job's number) with "
+                "JAX_COORDINATOR_PORT"
             ), {}
         connections: list[tuple[socket.socket, Member]] = []
         while len(present) < own.processes and time.monotonic() < deadline:

@@ -51,3 +51,8 @@ class FaceFinder:
         found = self.tracker.update(index, faces)
         self._known, self._since_search = found, 0
         return found, True
+
+    def forget(self) -> None:
+        """Ends all tracks; faces are searched for in the next frame."""
+        self.tracker.end_all()
+        self._known = {}

@@ -11,6 +11,13 @@ from mdhr_jax.faces import video_file
 from mdhr_jax.faces.detector import Frame
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+VIDEOS = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"),
+    *(".ts", ".webm", ".wmv"),
+)
+"""Endings by which videos in a folder are known; a file that is named itself may have any."""
+_OF_ONE_PICTURE = ("PNG", "TIFF", "WEBP")
+# Others may carry a smaller version of the picture, which nobody counts.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +83,7 @@ class Recording:
             now: float | None = picture.time
             start = now if number == 0 else start
             time = None if start is None or now is None else now - start
-            yield time, video_file.upright(picture)
+            yield time, picture.whole()
 
 
 def recordings(paths: Sequence[Path]) -> list[Recording]:
@@ -93,9 +100,15 @@ def recordings(paths: Sequence[Path]) -> list[Recording]:
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there")
         if path.is_dir():
-            pictures = [p for p in path.iterdir() if p.suffix.lower() in IMAGES]
+            pictures = [file for file in listed(path) if file.suffix.lower() in IMAGES]
+            videos = [file for file in listed(path) if file.suffix.lower() in VIDEOS]
+            if videos and pictures:
+                raise ValueError(
+                    f"{path} is a folder of pictures and of videos; name the videos, or put them apart"
+                )
             if not pictures:
-                raise ValueError(f"the folder {path} has no pictures ({', '.join(IMAGES)})")
+                others = f"{len(videos)} videos, name them" if videos else f"none of {', '.join(IMAGES)}"
+                raise ValueError(f"the folder {path} has no pictures ({others})")
             ordered = tuple(sorted(pictures, key=_number))
             found.append(Recording(path.resolve().name, ordered, is_folder=True))
         else:
@@ -103,26 +116,49 @@ def recordings(paths: Sequence[Path]) -> list[Recording]:
     return found
 
 
+def listed(folder: Path) -> list[Path]:
+    """The files of a folder by name, without hidden ones, such as those that macOS puts beside each file.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
+
+
 def read_image(path: Path) -> Frame:
     """A picture, upright, RGB.
 
+    Grey of 16 bits is white at 65535.
+
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be read, holds several pictures, or does not say which grey level is white.
     """
     try:
         with Image.open(path) as image:
-            turned = ImageOps.exif_transpose(image)
-            if turned.mode == "F":
-                raise ValueError(
-                    f"{path} has grey levels that are floating-point numbers, and does not say which is "
-                    "white; save it with 8 or 16 bits"
-                )
-            if turned.mode.startswith("I"):
-                # 16 bits of grey, which Pillow would cut off at 255.
-                turned = Image.fromarray((np.asarray(turned) >> 8).clip(0, 255).astype(np.uint8))
-            return np.asarray(turned.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+            count = getattr(image, "n_frames", 1) if image.format in _OF_ONE_PICTURE else 1
+            problem = f"holds {count} pictures; save each in a file of its own" if count > 1 else ""
+            if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+                kind = "floating-point numbers" if image.mode == "F" else "32-bit integers"
+                problem = f"has grey levels that are {kind}, and does not say which is white; save it with "
+                problem += "8 or 16 bits"
+            pixels = None if problem else _rgb(ImageOps.exif_transpose(image))
+    # Pillow's decoders raise whatever goes wrong in them.
+    except Exception as error:
+        size = path.stat().st_size if path.is_file() else 1
+        reason = (
+            f"cannot be read as a picture: {error or type(error).__name__}" if size else "is empty (0 bytes)"
+        )
+        raise ValueError(f"{path} {reason}") from error
+    if pixels is None:
+        raise ValueError(f"{path} {problem}")
+    return pixels
+
+
+def _rgb(image: Image.Image) -> Frame:
+    if image.mode.startswith("I"):
+        # 16 bits of grey, which Pillow would cut off at 255.
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
 
 
 def _number(path: Path) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 Unlike `mdhr_jax.faces.aligner`, which prepares the one subject of a recording, nothing is interpolated: a
 frame in which a person's face was not measured has no crop of it. The frames in a row in which it was are a
-run; smoothing never looks beyond one.
+run; smoothing never looks beyond one. At a cut all runs end, and everybody is somebody new.
 """
 
 import collections
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from mdhr_jax.faces.alignment import similarity, warp
+from mdhr_jax.faces.cuts import CutFinder
 from mdhr_jax.faces.detector import Detector, Face, Frame
 from mdhr_jax.faces.finder import FaceFinder
 from mdhr_jax.faces.recipe import AlignmentRecipe
@@ -24,8 +25,8 @@ class PersonsFace:
 
     Attributes:
         track: the person's number, from 0 in order of appearance. Who comes back after at most
-            `AlignmentRecipe.max_gap` frames keeps it.
-        run: number of the run, over all persons; another after every gap.
+            `AlignmentRecipe.max_gap` frames keeps it, unless there was a cut.
+        run: number of the run, over all persons; another after every gap and cut.
         image: the crop, RGB.
         box: x0, y0, x1, y1 in the frame's pixels.
         matrix: from the frame to the crop, see `mdhr_jax.faces.alignment.Matrix`.
@@ -109,6 +110,7 @@ class PeopleAligner:
     def __init__(self, recipe: AlignmentRecipe, detector: Detector):
         self._recipe = recipe
         self._finder = FaceFinder(recipe, detector)
+        self._cuts = CutFinder()
         self._runs: dict[int, _Run] = {}
         self._next_run = 0
         self._next = 0
@@ -124,6 +126,9 @@ class PeopleAligner:
         """Takes the next frame; returns those that became final, in order."""
         index, self._next = self._next, self._next + 1
         self._waiting[index] = []
+        if self._cuts.is_cut(frame):
+            self._finder.forget()
+            self._end_runs()
         found, _ = self._finder.find(index, frame)
         for track in [track for track in self._runs if track not in found]:
             self._take(self._runs.pop(track).end())
@@ -136,10 +141,13 @@ class PeopleAligner:
 
     def flush(self) -> list[PeopleFrame]:
         """The frames that still wait; the video has ended."""
+        self._end_runs()
+        return self._finish()
+
+    def _end_runs(self) -> None:
         for run in self._runs.values():
             self._take(run.end())
         self._runs.clear()
-        return self._finish()
 
     def _take(self, crops: Iterator[tuple[int, PersonsFace]]) -> None:
         for index, face in crops:

@@ -111,6 +111,11 @@ class Tracker:
         if self.subject not in self.tracks:
             self.subject = None
 
+    def end_all(self) -> None:
+        """Ends all tracks: what is seen from now on has nothing to do with them."""
+        self.tracks.clear()
+        self.subject = None
+
     def _continue(self, index: int, faces: Sequence[Face]) -> dict[int, Face]:
         tracks = list(self.tracks.values())
         if not tracks or not faces:

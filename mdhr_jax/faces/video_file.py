@@ -7,10 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
 from mdhr_jax.faces.cut_off import cut_off
+from mdhr_jax.faces.picture import Picture
 
 _CHUNK_HEAD = 8
 # Containers whose packets are whole frames; in MPEG streams they may be fields.
@@ -75,20 +73,6 @@ def require_av() -> ModuleType:
     return av
 
 
-def upright(picture: Any) -> UInt8[np.ndarray, "H W 3"]:
-    """A decoded picture of a video, RGB, turned as players show it.
-
-    Phones store what they see in portrait format lying on its side, and the turn in the file.
-
-    Args:
-        picture: an ``av.VideoFrame``; its rotation is in degrees counter-clockwise, and taken to the nearest
-            quarter turn.
-    """
-    pixels = picture.to_ndarray(format="rgb24")
-    turns = round(picture.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
-
-
 def announced_length(file: Path) -> int:
     """Frames that the header of a video announces; 0 where it does not say.
 
@@ -101,7 +85,7 @@ def announced_length(file: Path) -> int:
         with av.open(str(file), metadata_errors="replace") as container:
             return _video_stream(container, file).frames
     except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
+        raise FrameError(file, None, f"{_unreadable(file, error)}. {MEND}") from error
 
 
 def rate(file: Path) -> fractions.Fraction | None:
@@ -116,7 +100,7 @@ def rate(file: Path) -> fractions.Fraction | None:
         with av.open(str(file), metadata_errors="replace") as container:
             return _video_stream(container, file).average_rate or None
     except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
+        raise FrameError(file, None, f"{_unreadable(file, error)}. {MEND}") from error
 
 
 def length(file: Path, *, decoding: bool = False) -> VideoLength:
@@ -137,9 +121,9 @@ def length(file: Path, *, decoding: bool = False) -> VideoLength:
         with av.open(str(file), metadata_errors="replace") as container:
             stream = _video_stream(container, file)
             announced, fps = stream.frames, float(stream.average_rate or 0.0)
-            found, damage, certain = _count_packets(container, announced)
+            found, damage, certain = _count_packets(container, stream, announced)
     except (av.error.FFmpegError, OSError) as error:
-        raise FrameError(file, None, f"{_unreadable(error)}. {MEND}") from error
+        raise FrameError(file, None, f"{_unreadable(file, error)}. {MEND}") from error
     if decoding:
         try:
             found = sum(1 for _ in decode(file))
@@ -150,9 +134,8 @@ def length(file: Path, *, decoding: bool = False) -> VideoLength:
     return VideoLength(announced, found, cut_off(file) or damage, fps, certain)
 
 
-def _count_packets(container: Any, announced: int) -> tuple[int, str, bool]:
+def _count_packets(container: Any, video: Any, announced: int) -> tuple[int, str, bool]:
     """Encoded frames up to the first damage, what that is, and whether all of them are shown."""
-    video = container.streams.video[0]
     certain = container.format.name in _WHOLE_FRAMES
     certain = certain and video.codec_context.codec.canonical_name in _ALL_SHOWN
     first: int | None = None
@@ -186,8 +169,8 @@ def _count_packets(container: Any, announced: int) -> tuple[int, str, bool]:
     return found, damage, certain
 
 
-def decode(file: Path) -> Iterator[Any]:
-    """Decoded pictures (``av.VideoFrame``) of a video up to its end; `upright` makes arrays of them.
+def decode(file: Path) -> Iterator[Picture]:
+    """The pictures of a video up to its end.
 
     Raises:
         FrameError: the file is damaged; the message says how many frames could be read.
@@ -206,14 +189,14 @@ def decode(file: Path) -> Iterator[Any]:
                 for picture in stream.decode(None if damaged else packet):
                     if picture.is_corrupt:
                         raise FrameError(file, read + 1, f"is damaged; {_read_before(read)}")
-                    yield picture
+                    yield Picture(picture, stream.sample_aspect_ratio)
                     read += 1
                 if damaged:
                     raise FrameError(file, read + 1, f"is not complete; {_read_before(read)}")
         if missing := cut_off(file):
             raise FrameError(file, read + 1, f"{missing}; {_read_before(read)}")
     except (av.error.FFmpegError, OSError) as error:
-        text = f"{_unreadable(error)}; {_read_before(read)}"
+        text = f"{_unreadable(file, error)}; {_read_before(read)}"
         raise FrameError(file, read + 1 if read else None, text) from error
 
 
@@ -222,11 +205,23 @@ def _read_before(frames: int) -> str:
 
 
 def _video_stream(container: Any, file: Path) -> Any:
-    if not container.streams.video:
-        raise FrameError(file, None, f"holds no video. {MEND}, or take it out of the folder")
-    return container.streams.video[0]
+    """The video of a file; the cover of a sound file, or of a film, is none."""
+    moving = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not moving:
+        found = "a cover picture and sound" if container.streams.video else "sound"
+        what = f"holds no video, only {found}" if container.streams.audio else "holds no video"
+        raise FrameError(file, None, f"{what}. {MEND}, or leave it out")
+    best = container.streams.best("video")
+    return best if best in moving else moving[0]
 
 
-def _unreadable(error: Exception) -> str:
+def is_cover(stream: Any) -> bool:
+    """Whether a stream of pictures is the one picture that a player shows beside the sound."""
+    return bool(stream.disposition & require_av().stream.Disposition.attached_pic)
+
+
+def _unreadable(file: Path, error: Exception) -> str:
+    if file.is_file() and not file.stat().st_size:
+        return "is empty (0 bytes)"
     reason = getattr(error, "strerror", None) or error
     return f"cannot be read as a video ({reason})"

@@ -5,19 +5,17 @@ import fractions
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
 from mdhr_jax.faces import media, video_file
+from mdhr_jax.faces.detector import Frame
+from mdhr_jax.faces.picture import Picture
 from mdhr_jax.predict import reading
 from mdhr_jax.predict.checkpoint import Trained
 from mdhr_jax.predict.rows import Row
 from mdhr_jax.predict.trail import Spot, Trail
-
-Picture = UInt8[np.ndarray, "H W 3"]
 
 
 class Shown:
@@ -29,45 +27,33 @@ class Shown:
         time_base: seconds.
     """
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Picture | Frame):
         self._source = source
-        self._turns = 0
         self.pts: int | None = None
         self.time_base: fractions.Fraction | None = None
-        if isinstance(source, np.ndarray):
+        if isinstance(source, Picture):
+            self.width, self.height = source.width, source.height
+            self.pts, self.time_base = source.pts, source.time_base
+        else:
             self.height, self.width = source.shape[:2]
-            return
-        # As `video_file.upright` turns it.
-        self._turns = round(source.rotation / 90) % 4
-        size = (source.width, source.height)
-        self.width, self.height = size[::-1] if self._turns % 2 else size
-        self.pts, self.time_base = source.pts, source.time_base
 
-    def whole(self) -> Picture:
+    def whole(self) -> Frame:
         """RGB in full size, as faces are looked for in it."""
-        return self._source if isinstance(self._source, np.ndarray) else video_file.upright(self._source)
+        return self._source.whole() if isinstance(self._source, Picture) else self._source
 
-    def resized(self, width: int, height: int) -> Picture:
+    def resized(self, width: int, height: int) -> Frame:
         """RGB of that size.
 
         Args:
             width, height: pixels.
         """
-        if isinstance(self._source, np.ndarray):
-            if (width, height) == (self.width, self.height):
-                return self._source
-            reduced = 2 * width <= self.width
-            how = Image.Resampling.BOX if reduced else Image.Resampling.BICUBIC
-            return np.asarray(Image.fromarray(self._source).resize((width, height), how))
-        size = (height, width) if self._turns % 2 else (width, height)
-        small = self._source.reformat(
-            width=size[0],
-            height=size[1],
-            format="rgb24",
-            interpolation="AREA" if width < self.width else "BICUBIC",
-        )
-        pixels = small.to_ndarray(format="rgb24")
-        return np.rot90(pixels, self._turns) if self._turns else pixels
+        if isinstance(self._source, Picture):
+            return self._source.resized(width, height)
+        if (width, height) == (self.width, self.height):
+            return self._source
+        reduced = 2 * width <= self.width
+        how = Image.Resampling.BOX if reduced else Image.Resampling.BICUBIC
+        return np.asarray(Image.fromarray(self._source).resize((width, height), how))
 
 
 def check(recording: media.Recording) -> None:
@@ -161,7 +147,7 @@ def frames(recording: media.Recording, count: int) -> Iterator[Shown]:
         )
 
 
-def _sources(recording: media.Recording) -> Iterator[Any]:
+def _sources(recording: media.Recording) -> Iterator[Picture | Frame]:
     if recording.is_video:
         yield from video_file.decode(recording.paths[0])
     else:

@@ -92,21 +92,18 @@ class Checkpoints:
         state: PyTree,
         meta: Mapping[str, Any],
         f1_mean: float | None = None,
-        *,
-        force: bool = False,
     ) -> bool:
         """Starts writing a checkpoint; waits for the one before.
 
-        A step that is stored already (a resumed run comes by it again) is left as it is, but gains `f1_mean`
-        where it was stored without. The state may be donated as soon as this returns.
+        Of a step that is stored already (a resumed run comes by it again) the state is left as it is. Where
+        it was stored without an `f1_mean` and is given one now, it gains that and `meta`; at no moment of
+        this is there less than what was stored before. The state may be donated as soon as this returns.
 
         Args:
             step: training steps done.
             state: pytree of arrays (dicts, registered dataclasses, named tuples); PRNG keys are allowed.
             meta: what JSON can hold; read back by `restore_meta`.
             f1_mean: mean F1 by which "best" is judged; None where the step was not evaluated.
-            force: write the step anew where it is stored already. A process killed meanwhile loses that step,
-                never the others.
 
         Returns:
             Whether a checkpoint is being written.
@@ -130,11 +127,8 @@ class Checkpoints:
             if _own_bytes(plain) > shutil.disk_usage(self.directory).free:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if step in self._manager.all_steps():
-                if not force:
-                    self._add_metrics(step, metrics)
-                    return False
-                self._manager.delete(step)
-                self._empty_discarded()
+                self._add_evaluation(step, meta, metrics)
+                return False
             return self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -280,9 +274,11 @@ class Checkpoints:
             )
         return path
 
-    def _add_metrics(self, step: int, metrics: dict[str, float] | None) -> None:
-        if metrics is None or self._manager.metrics(step) is not None:
+    def _add_evaluation(self, step: int, meta: Mapping[str, Any], metrics: dict[str, float] | None) -> None:
+        if metrics is None or distributed.by_first(lambda: self._manager.metrics(step) is not None):
             return
+        # The metrics come last: a step that has them has the meta data that belong to them.
+        distributed.by_first(lambda: stored_step.replace_meta(self.directory / str(step), meta))
         with contextlib.closing(ocp.Checkpointer(ocp.JsonCheckpointHandler(filename=_METRICS))) as writer:
             writer.save(self.directory / str(step) / _METRICS, args=ocp.args.JsonSave(metrics))
         self._manager.reload()
@@ -385,41 +381,6 @@ def load_model(
     structures = None if like is None else {params: like[0], _BATCH_STATS: like[1]}
     weights, meta = load_weights(step_path, names=names, like=structures)
     return weights[params], weights.get(_BATCH_STATS, {}), meta
-
-
-def check_meta(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Refuses weights that were made for something else.
-
-    Args:
-        meta: of a checkpoint.
-        expected: fields that must be equal; nested dicts are compared field by field.
-
-    Raises:
-        ValueError: names every differing field with what was found and expected.
-    """
-    differences = _differences(meta, json.loads(json.dumps(expected)))
-    if differences:
-        raise ValueError(
-            "the checkpoint was made for something else:\n"
-            + "\n".join(f"  {line}" for line in differences)
-            + "\nRun with the config that made it, or name another checkpoint."
-        )
-
-
-def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = "") -> list[str]:
-    lines = []
-    for key, value in expected.items():
-        name = f"{prefix}{key}"
-        if key not in found:
-            lines.append(f"{name}: found nothing, expected {value!r}")
-        elif isinstance(value, Mapping) and isinstance(found[key], Mapping):
-            lines += _differences(found[key], value, f"{name}.")
-            lines += [
-                f"{name}.{k}: found {v!r}, expected nothing" for k, v in found[key].items() if k not in value
-            ]
-        elif found[key] != value:
-            lines.append(f"{name}: found {found[key]!r}, expected {value!r}")
-    return lines
 
 
 def is_step(path: Path) -> bool:

@@ -309,6 +309,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
     if not named:
         workdir.check(directory, experiment.config)
     path = Path(named) if named else directory
+    distributed.come_further("reading the checkpoint")
     params, batch_stats, meta = load(experiment, path)
     compile_cache.use(experiment.config.compile_cache, directory)
     chosen = Chosen(
@@ -336,6 +337,7 @@ def evaluate_checkpoint(experiment: Experiment, directory: Path) -> tuple[dict[s
     result, found = evaluate_chosen(experiment, Evaluator(experiment), chosen)
     holds_run = workdir.holds_run(directory)
     path = directory / (workdir.EVALUATION_FILE if holds_run else workdir.RESULT_FILE)
+    distributed.come_further("writing the result")
     distributed.by_first(lambda: results.write_result(path, result, found))
     return result, path
 

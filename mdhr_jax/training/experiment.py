@@ -22,7 +22,7 @@ from mdhr_jax.data.loader import steps_total
 from mdhr_jax.data.records import ClipRecords, open_dataset
 from mdhr_jax.models.functional import FunctionalModel
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints, protocols
+from mdhr_jax.training import protocols, stored_step
 from mdhr_jax.training.optimizer import make_optimizer, make_schedule
 from mdhr_jax.training.state import StateFactory
 
@@ -137,7 +137,7 @@ class Experiment:
         if unknown:
             announce(f"warning: the checkpoint does not say its {', '.join(unknown)}; taken to be this run's")
         known = {name: value for name, value in self.identity().items() if name not in unknown}
-        checkpoints.check_meta(meta, known)
+        stored_step.check_meta(meta, known)
 
     def check_protocol(self, meta: dict[str, Any]) -> None:
         """Refuses to go on from a checkpoint that was trained under another protocol.
@@ -148,7 +148,7 @@ class Experiment:
         # Checkpoints from before there was a choice do not say whom they kept out: nobody.
         stored = {"validation_subjects": [], **meta}
         own = {"protocol": self.config.eval.protocol, "validation_subjects": list(self.validation_subjects)}
-        checkpoints.check_meta(stored, own)
+        stored_step.check_meta(stored, own)
 
 
 def describe_model(config: ConfigDict) -> dict[str, Any]:
@@ -180,19 +180,28 @@ def versions() -> dict[str, str]:
     }
 
 
-def _make_mesh(config: ConfigDict) -> Mesh:
-    """The devices, once it is known that they can share what the configuration says of batches."""
-    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
-    if config.data.last_batch == "partial":
-        if mesh.size > 1:
-            raise ValueError(
-                "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
-                f"found {mesh.size} devices: choose 'across' or run on one"
-            )
-    else:
-        parallel.check_batch_size("train.batch_size", config.train.batch_size, mesh, config.train.accumulate)
-    parallel.check_batch_size("eval.batch_size", config.eval.batch_size, mesh)
-    return mesh
+def check_batches(config: ConfigDict, devices: int) -> None:
+    """Refuses batches that so many devices cannot share.
+
+    Raises:
+        ValueError: saying of each size that does not fit which do.
+    """
+    sizes = [("eval.batch_size", config.eval.batch_size, 1)]
+    if config.data.last_batch != "partial":
+        sizes.insert(0, ("train.batch_size", config.train.batch_size, config.train.accumulate))
+    elif devices > 1:
+        raise ValueError(
+            "config.data.last_batch='partial' makes short batches, which several devices cannot share; "
+            f"found {devices} devices: choose 'across' or run on one"
+        )
+    problems = []
+    for name, size, micro_batches in sizes:
+        try:
+            parallel.check_batch_size(name, size, devices, micro_batches)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
 
 
 def open_experiment(config: ConfigDict) -> Experiment:
@@ -203,7 +212,8 @@ def open_experiment(config: ConfigDict) -> Experiment:
         FileNotFoundError: data are missing; the message says how to get them.
     """
     config_lib.validate(config)
-    mesh = _make_mesh(config)
+    mesh = parallel.make_mesh(config.mesh.data, config.mesh.fsdp)
+    check_batches(config, mesh.size)
     au_set = facs.get(config.dataset)
     data_dir = Path(config.data.dir)
     train_records = open_dataset(data_dir, au_set, facs.train_parts(config.fold))

@@ -64,3 +64,25 @@ class StopRequest(Listener):
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, self.previous[signal.SIGINT])
             announce("\nstopping after this step; Ctrl-C again stops at once and loses what is not saved")
+
+
+class ToldToStop(KeyboardInterrupt):
+    """A signal asked the process to end where it has nothing to save."""
+
+
+class StopAtOnce(Listener):
+    """Turns SIGTERM and SIGUSR1 into `ToldToStop` while it is entered, as Python does with Ctrl-C.
+
+    For what has nothing to save; `StopRequest` goes before it where it is entered inside.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((signal.SIGTERM, signal.SIGUSR1))
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Ends what is being done.
+
+        Raises:
+            ToldToStop: always.
+        """
+        raise ToldToStop(signal.Signals(number).name)

@@ -53,6 +53,7 @@ def train(experiment: Experiment, directory: Path) -> tuple[dict[str, Any], Path
         stop = stack.enter_context(StopRequest())  # Until the last checkpoint is written.
         saved = Checkpoints(directory / workdir.CHECKPOINTS, keep=config.checkpoint.keep)
         checkpoints = stack.enter_context(saved)
+        distributed.come_further("reading what is saved, or making a first state")
         start = _restore(experiment, checkpoints) or _begin(experiment)
         evaluator = Evaluator(experiment, lambda: stop.received)
         with RunLog(
@@ -138,10 +139,11 @@ def _restore(experiment: Experiment, checkpoints: Checkpoints) -> _Start | None:
         )
     experiment.check_protocol(meta)
     state, meta = checkpoints.restore(step, experiment.states.abstract)
+    # Without its F1 it would never be the best; whoever stored the evaluation was killed just then.
+    complete = distributed.by_first(lambda: checkpoints.f1_mean(step) is not None)
+    evaluation = meta["evaluation"] if complete else None
     announce(f"continuing after step {step} of {experiment.total_steps}")
-    return _Start(
-        state, step, meta["seconds"], meta["frames"], meta["evaluation"], meta.get("initial_weights")
-    )
+    return _Start(state, step, meta["seconds"], meta["frames"], evaluation, meta.get("initial_weights"))
 
 
 def _finish(
@@ -152,6 +154,7 @@ def _finish(
     What it needs is stored, so a run killed before or in here ends the same when it is started again.
     """
     found = checkpoints.latest_step(), checkpoints.best_step()
+    distributed.come_further("reading the best checkpoint")
     latest, best = distributed.by_first(lambda: list(found))
     if latest is None or best is None:
         raise ValueError(f"{checkpoints.directory} holds no evaluated checkpoint")
@@ -173,6 +176,7 @@ def _finish(
     now = chosen.validation["f1_half_mean"] if chosen.validation else result["f1_mean"]
     if now != then:
         announce(f"mean F1 {now:.2f}, {then:.2f} in training: not the same devices or libraries as then")
+    distributed.come_further("writing the result")
     distributed.by_first(lambda: results.write_result(path, result, predicted))
     return result, path
 
@@ -206,6 +210,7 @@ class _Run:
         self.state, self.step, self.evaluation = start.state, start.step, start.evaluation
         self.saved_step = start.step or None
         self.saved_evaluated = start.evaluation is not None
+        self.saving = False
         self.initial_weights = start.initial_weights
         self.evaluator = evaluator
         self.train_step = _make_train_step(experiment)
@@ -254,7 +259,7 @@ class _Run:
                     self._write_log()
                 self.progress.update()
         self.profile.close()
-        distributed.take_time()
+        distributed.come_further("with the last checkpoint to be written")
 
     def _evaluate(self) -> None:
         """Leaves no evaluation where the process is told to stop meanwhile: it is done anew then."""
@@ -293,7 +298,10 @@ class _Run:
             "initial_weights": self.initial_weights,
         }
         f1_mean = None if self.evaluation is None else self.evaluation["f1_mean"]
-        self.checkpoints.save(self.step, self.state, meta, f1_mean, force=stored)
+        self.checkpoints.save(self.step, self.state, meta, f1_mean)
+        if self.saving:  # The checkpoint before this one is now written.
+            distributed.gain()
+        self.saving = True
         self.saved_step, self.saved_evaluated = self.step, self.evaluation is not None
 
     def _take_step(self, batch: Batch) -> None:

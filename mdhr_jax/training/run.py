@@ -1,5 +1,6 @@
 """One run from a configuration: makes synthetic data where asked for, then trains or evaluates."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from mdhr_jax.data import own_sets
 from mdhr_jax.training import debug, weights, workdir
 from mdhr_jax.training.evaluate import evaluate_checkpoint
 from mdhr_jax.training.experiment import Experiment, open_experiment
+from mdhr_jax.training.interrupt import StopAtOnce, ToldToStop
 from mdhr_jax.training.labelled import check_labels
 from mdhr_jax.training.loop import train
 
@@ -29,11 +31,19 @@ def run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | No
 
     Raises:
         ValueError, OSError, RuntimeError: with what is wrong and how to mend it.
+        ToldToStop: by a signal, in an evaluation or before training has begun.
     """
+    with StopAtOnce():
+        return _run(config, directory)
+
+
+def _run(config: ConfigDict, directory: Path) -> tuple[dict[str, Any], Path] | None:
     distributed.start(config, directory)
     distributed.together(lambda: _check(config))
     if "generate" in config.data:
+        distributed.take_time()
         distributed.by_first(lambda: generate(config))
+    distributed.come_further("opening the data")
     experiment = distributed.together(lambda: open_experiment(config))
     records = (experiment.train_records, experiment.test_records)
     distributed.require_same("data", [found.fingerprint for found in records])
@@ -77,7 +87,9 @@ def generate(config: ConfigDict) -> None:
     with subprocess.Popen(command) as process:
         try:
             failed = process.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            if isinstance(error, ToldToStop):
+                process.send_signal(signal.SIGINT)
             process.wait()  # Ctrl-C reaches it too; it then removes what it has half written.
             raise
     if failed:

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
-from mdhr_jax import parallel
+from mdhr_jax import distributed, parallel
 from mdhr_jax.models.functional import Arrays, FunctionalModel
 
 
@@ -78,7 +78,8 @@ class StateFactory:
 
     def create(self, seed: int) -> TrainState:
         """The state before the first step; the same for the same seed on every mesh."""
-        return jax.jit(self._create, out_shardings=self.shardings)(jax.random.key(seed))
+        key = jax.random.key(seed)
+        return distributed.compiled(jax.jit(self._create, out_shardings=self.shardings), key)(key)
 
     def _create(self, key: PRNGKeyArray) -> TrainState:
         init_key, step_key = jax.random.split(key)

@@ -5,6 +5,8 @@
 """
 
 import contextlib
+import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from jaxtyping import PyTree
 
 STATE, META = "state", "meta"
 """Names of the items."""
+
+_META_FILE = "metadata"  # Orbax's name of the only file of a JSON item.
 
 WRITE_FAILURES = (OSError, ValueError, RuntimeError)
 """What Orbax and TensorStore raise when something cannot be written."""
@@ -133,6 +137,21 @@ def read_meta(step_path: Path) -> dict[str, Any]:
         return reader.restore(step_path / META)
 
 
+def replace_meta(step_path: Path, meta: Mapping[str, Any]) -> None:
+    """Puts other meta data in the place of those stored; a process killed meanwhile leaves one or the other.
+
+    Raises:
+        OSError: they could not be written; those stored are as they were.
+    """
+    file = step_path / META / _META_FILE
+    new = file.with_suffix(".new")
+    with new.open("w") as opened:
+        json.dump(meta, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
+    os.replace(new, file)
+
+
 @contextlib.contextmanager
 def _reading(step_path: Path) -> Iterator[None]:
     try:
@@ -177,3 +196,38 @@ def first_line(error: BaseException) -> str:
     """Type and first line of an error."""
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+
+
+def check_meta(meta: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Refuses weights that were made for something else.
+
+    Args:
+        meta: of a checkpoint.
+        expected: fields that must be equal; nested dicts are compared field by field.
+
+    Raises:
+        ValueError: names every differing field with what was found and expected.
+    """
+    differences = _differences(meta, json.loads(json.dumps(expected)))
+    if differences:
+        raise ValueError(
+            "the checkpoint was made for something else:\n"
+            + "\n".join(f"  {line}" for line in differences)
+            + "\nRun with the config that made it, or name another checkpoint."
+        )
+
+
+def _differences(found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key, value in expected.items():
+        name = f"{prefix}{key}"
+        if key not in found:
+            lines.append(f"{name}: found nothing, expected {value!r}")
+        elif isinstance(value, Mapping) and isinstance(found[key], Mapping):
+            lines += _differences(found[key], value, f"{name}.")
+            lines += [
+                f"{name}.{k}: found {v!r}, expected nothing" for k, v in found[key].items() if k not in value
+            ]
+        elif found[key] != value:
+            lines.append(f"{name}: found {found[key]!r}, expected {value!r}")
+    return lines

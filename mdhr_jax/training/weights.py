@@ -17,7 +17,7 @@ from mdhr_jax import config as config_lib
 from mdhr_jax import distributed, facs, parallel
 from mdhr_jax.models.functional import Arrays
 from mdhr_jax.progress import announce
-from mdhr_jax.training import checkpoints, temporal_start, transfer
+from mdhr_jax.training import checkpoints, stored_step, temporal_start, transfer
 from mdhr_jax.training.experiment import Experiment
 from mdhr_jax.training.state import TrainState
 
@@ -150,7 +150,7 @@ def _check_model(meta: Mapping[str, Any], identity: Mapping[str, Any], path: str
     own_set = facs.get(identity["dataset"])
     # A data set that the table does not know must have this run's AUs.
     loaded_set = facs.AU_SETS.get(str(meta.get("dataset")).lower(), own_set)
-    checkpoints.check_meta(meta, {"au_names": list(loaded_set.au_names), "model": identity["model"]})
+    stored_step.check_meta(meta, {"au_names": list(loaded_set.au_names), "model": identity["model"]})
     if meta["dataset"] == identity["dataset"] and meta["fold"] not in (None, identity["fold"]):
         announce(
             f"warning: {path} was trained on fold {meta['fold']}; this run tests on fold {identity['fold']}, "

@@ -2,12 +2,11 @@
 
 import copy
 import json
-import subprocess
 
 import pytest
 
 from mdhr_jax.bench import __main__ as bench
-from mdhr_jax.bench import apart, report
+from mdhr_jax.bench import apart, plan, report
 
 FACTS = {
     "platform": "cpu",
@@ -67,6 +66,11 @@ def tasks(monkeypatch):
             return {"frames": 50048, "windows": 8, "batches": 391, "ours": 0.1, "theirs": theirs}
         if task == "input":
             return [{"threads": 1, "frames_per_second": 1000.0, "frames_per_core_second": 1100.0}]
+        if task == "predicting":
+            row = {"name": "ours, stream", "frames": 16, "median": 0.5, "frames_per_second": 32.0}
+            rows = [{**row, "ratio": 2.5, "spread": [2.0, 3.0]}]
+            facts = {"backbone": arguments["backbone"], "device": "cpu", "threads": 2, "apart": 1e-6}
+            return {**facts, "rows": rows}
         if task == "ceilings":
             return [{"name": "copy", "value": 1e10, "unit": "bytes/s", "size": "256 MiB"}]
         times = {"with_input": 1.0, "one_batch": 0.9, "frames_per_second": 16.0, "waiting": 0.1}
@@ -78,7 +82,7 @@ def tasks(monkeypatch):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None)
     (tmp_path / "MDHR" / "model").mkdir(parents=True)
     return str(tmp_path / "MDHR")
 
@@ -99,23 +103,33 @@ def test_everything_is_asked_for_once(tasks, checkout, capsys):
     assert "0.006% (resnet50, float32)" in shown
 
 
-def test_predicting_beside_the_reference_is_another_command(tasks, checkout, monkeypatch, capsys):
+def test_predicting_beside_the_reference(tasks, checkout, monkeypatch, tmp_path, capsys):
     options = ["predict", "--reference", checkout, "--backbone", "resnet50", "--repeats", "2"]
-    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None if name == "clu" else name)
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None if name == "clu" else name)
     assert bench.main(options) == 0
     assert "predicting beside the reference is left out: clu is not installed" in capsys.readouterr().out
-    commands = []
-
-    def run(command):
-        commands.append(command)
-        return subprocess.CompletedProcess(command, len(commands) - 1)
-
-    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(bench.subprocess, "run", run)
-    assert bench.main(options) == 0
-    assert commands[0][1:3] == ["-m", "mdhr_jax.bench.predicting"]
-    assert commands[0][-4:] == ["--backbone", "resnet50", "--repeats", "2"]
+    assert not [task for task, _ in tasks[0] if task == "predicting"]
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: name)
+    (tmp_path / "a.mp4").touch()
+    path = tmp_path / "performance.md"
+    more = ["--video", str(tmp_path / "a.mp4"), "--video-frames", "32", "--report", str(path)]
+    assert bench.main([*options, *more]) == 0
+    assert tasks[0][-1] == (
+        "predicting",
+        {
+            "reference": checkout,
+            "dataset": "bp4d",
+            "backbone": "resnet50",
+            "repeats": 2,
+            "video": str(tmp_path / "a.mp4"),
+            "video_frames": 32,
+        },
+    )
+    assert "ours, stream 16 32.00 2.50" in " ".join(capsys.readouterr().out.split())
+    assert "| ours, stream | 16 | 32.00 | 2.50 | 2.00-3.00 |" in path.read_text()
+    tasks[1]["predicting"] = RuntimeError("scores of both differ")
     assert bench.main(options) == 1
+    assert "failed: scores of both differ" in capsys.readouterr().out
 
 
 def test_on_accelerators_both_formats_and_larger_batches_are_measured(tasks):
@@ -167,6 +181,8 @@ def test_what_fails_is_told_and_the_rest_goes_on(tasks, tmp_path, capsys):
         (["--report", "nowhere/performance.md"], "no folder nowhere"),
         (["--report", "performance.html"], "names a Markdown file"),
         (["--json", "nowhere/found.json"], "no folder nowhere"),
+        (["--video", "nowhere.mp4"], "--video nowhere.mp4 is not there"),
+        (["--video-frames", "0"], "--video-frames must be at least 1"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_measured(tasks, capsys, options, told):

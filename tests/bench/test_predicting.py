@@ -5,28 +5,18 @@ from pathlib import Path
 import pytest
 
 from mdhr_jax.bench import predicting
-from mdhr_jax.bench.predicting import Measured
 
 
 def test_rates_are_of_the_frames_that_come_out():
-    full = Measured("reference, full context: 2 of 16 frames", 2, (4.0, 1.0, 2.0))
-    plain = Measured("reference, windows of 16", 16, full.seconds)
-    ours = Measured("ours, stream", 16, (0.5,))
-    assert (full.rate, plain.rate, ours.rate) == (1.0, 8.0, 32.0)
-    lines = predicting.table({"reference, full": full, "plain": plain, "ours": ours}).splitlines()
-    assert [line.split()[-2] for line in lines[1:]] == ["1.00", "8.00", "32.00"]
-    assert lines[1].split()[-1] == "0.50-2.00"
-
-
-def test_mistakes_are_told_before_the_work(tmp_path, capsys):
-    asked = ["--reference", str(tmp_path)]
-    for more, message in (
-        ([], "no checkout of the reference"),
-        (["--repeats", "0"], "at least 1 repeat"),
-        (["--video", str(tmp_path / "no.mp4")], "is not there"),
-    ):
-        assert predicting.main([*asked, *more]) == 2
-        assert message in capsys.readouterr().err
+    measured = {
+        "reference, full context": (2, (4.0, 1.0, 2.0)),
+        "reference, windows of 16": (16, (4.0, 1.0, 2.0)),
+        "ours, stream": (16, (0.5, 0.25, 0.5)),
+    }
+    found = predicting.rows(measured)
+    assert [row["frames_per_second"] for row in found] == [1.0, 8.0, 32.0]
+    assert [row["ratio"] for row in found] == [1.0, 8.0, 32.0]
+    assert [row["spread"] for row in found] == [[1.0, 1.0], [8.0, 8.0], [32.0, 64.0]]
 
 
 def test_a_video_that_is_too_short():

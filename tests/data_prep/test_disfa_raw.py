@@ -275,7 +275,7 @@ SPOILT = {
         lambda t: video_of(t).write_bytes(b"not a video" * 100),
         r"SN001_comp.avi: cannot be read as a video \(Invalid data",
     ),
-    "empty AVI": (lambda t: video_of(t).write_bytes(b""), r"SN001_comp.avi: cannot be read as a video"),
+    "empty AVI": (lambda t: video_of(t).write_bytes(b""), r"SN001_comp.avi: is empty \(0 bytes\)"),
     "truncated AVI": (
         lambda t: video_of(t).write_bytes(video_of(t).read_bytes()[: video_of(t).stat().st_size * 3 // 4]),
         r"SN001_comp.avi: .*it is cut off: \d+ of \d+ bytes are there; \d+ frames could be read of the 12",

@@ -467,7 +467,7 @@ def write_sound(path):
 
 BROKEN_VIDEOS = {
     "no video at all": (lambda p: p.write_bytes(b"text"), r"cannot be read as a video \(.*\)"),
-    "only sound": (write_sound, "holds no video"),
+    "only sound": (write_sound, "holds no video, only sound"),
     "nothing is shown": (
         lambda p: begin_later(write_video(p, "libx264", bf="2"), 500),
         "holds no frame that can be shown",

@@ -17,6 +17,8 @@ from mdhr_jax.distributed.lines import Lines
 
 SILENT_SECONDS, STEP_SECONDS = 3.0, 4.0
 WORD = "no disk"
+GAINED = "TESTS_LINES_GAINED"
+"""In the environment of processes that have saved something."""
 
 
 def main(address, processes, process, points, behaviour):
@@ -26,6 +28,10 @@ def main(address, processes, process, points, behaviour):
     peers = roll_call.meet(own, address, 60.0)
     lines = Lines(str(own), peers, silent_seconds=SILENT_SECONDS, step_seconds=STEP_SECONDS)
     moments = random.Random(number)
+    if what == "open":  # Before it has said anything.
+        threading.Event().wait()
+    if GAINED in os.environ:
+        lines.gain()
     for point in range(1, int(points) + 1):
         lines.come_further(f"after point {point}")
         happens = what and point >= int(at)

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from mdhr_jax.distributed import LOST
-from tests.distributed.line_worker import SILENT_SECONDS, STEP_SECONDS, WORD
+from mdhr_jax.distributed import HUNG, LOST
+from tests.distributed.line_worker import GAINED, SILENT_SECONDS, STEP_SECONDS, WORD
 from tests.processes import REPOSITORY, free_port
 
 
@@ -110,16 +110,36 @@ def test_processes_that_were_all_stopped_go_on():
 
 def test_a_process_that_comes_no_further_ends_all():
     codes, _, errors = run("", "hang:5", "")
-    assert codes == [1] * 3
+    assert codes == [HUNG] * 3
     named = f"error: process 1 on node1 has come no further for {STEP_SECONDS:g} s"
     (message,) = set(errors)
     assert message.startswith(f"{named} (config.distributed.step_timeout), after point 5: ")
     assert "Furthest behind is process 1 on node1, after point 5. " in message
 
 
+def test_what_hangs_after_something_was_saved_can_go_on(monkeypatch):
+    monkeypatch.setenv(GAINED, "yes")
+    codes, _, errors = run("", "hang:5")
+    assert codes == [LOST] * 2
+    (message,) = set(errors)
+    assert message.endswith(" The same command goes on from what is saved\n")
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_process_that_hangs_at_the_start_ends_all(who):
+    behaviours = ["", ""]
+    behaviours[who] = "open"
+    codes, _, errors = run(*behaviours)
+    assert codes == [HUNG] * 2
+    (message,) = set(errors)
+    assert f"process {who} on node{who} has come no further for {STEP_SECONDS:g} s" in message
+    assert "(config.distributed.step_timeout), at the start: " in message
+    assert message.endswith(" from what is saved, to which nothing was added since the start\n")
+
+
 def test_where_all_hang_at_nearly_the_same_time_one_is_heard():
     codes, _, errors = run("hang:5", "hang:6", "hang:4", "hang:5")
-    assert codes == [1] * 4
+    assert codes == [HUNG] * 4
     (message,) = set(errors)
     assert "Furthest behind is process 2 on node2, after point 4. " in message
 

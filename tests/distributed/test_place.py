@@ -59,8 +59,10 @@ def test_slurm_says_the_place(monkeypatch):
     assert found.address.startswith("node001:")
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "big7:9231")
     assert place_of().address == "big7:9231"
-    # A shell within an allocation of four tasks is no task of theirs.
     monkeypatch.delenv("JAX_COORDINATOR_ADDRESS")
+    monkeypatch.setenv("JAX_COORDINATOR_PORT", "9232")
+    assert place_of().address == "node001:9232"
+    # A shell within an allocation of four tasks is no task of theirs.
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
     assert distributed.find_place(1.0) is None
 
@@ -71,7 +73,11 @@ def test_slurm_says_the_place(monkeypatch):
         ({}, (1,)),
         ({"SLURM_GPUS_PER_TASK": "2"}, (0, 1)),
         ({"SLURM_GPUS_PER_TASK": "a100:3"}, (0, 1, 2)),
-        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (0, 1, 2, 3)),
+        # Alone on its node a task takes all, also where Slurm does not say which (it does not without GRES).
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, None),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)"}, None),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "JAX_LOCAL_DEVICE_IDS": "0,2"}, (0, 2)),
+        ({"SLURM_STEP_TASKS_PER_NODE": "1(x4)", "SLURM_GPUS_PER_TASK": "2"}, (0, 1)),
         ({"SLURM_STEP_TASKS_PER_NODE": "2(x2)", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),
         ({"SLURM_GPUS_PER_TASK": "2", "JAX_LOCAL_DEVICE_IDS": "1,3"}, (1, 3)),
         ({"SLURM_STEP_TASKS_PER_NODE": "1,3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, (1,)),

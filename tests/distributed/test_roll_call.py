@@ -127,6 +127,8 @@ def test_a_port_in_use(address):
         (found,) = meet(address, [member(0, 2)])
     assert f"process 0 on node0 cannot listen at the port of the coordinator's address {address}" in found
     assert "Address already in use" in found
+    # On Slurm the port is that of the job's number unless it is set by this.
+    assert "JAX_COORDINATOR_PORT" in found
 
 
 def test_strangers_do_not_disturb(address):

@@ -1,5 +1,6 @@
-"""Pictures and videos of phones, which lie on their side and say so, are read upright by both readers."""
+"""Pictures and videos as players show them, by both readers: upright, pixels square; and what is neither."""
 
+import fractions
 import struct
 
 import av
@@ -9,7 +10,8 @@ from PIL import Image
 
 from data_prep import raw
 from data_prep.raw import VideoFrames
-from mdhr_jax.faces import media
+from mdhr_jax.faces import media, video_file
+from mdhr_jax.predict import second_look
 
 WIDTH, HEIGHT = 160, 128
 # EXIF orientation: how a stored picture must be changed to be seen as it was taken.
@@ -48,11 +50,12 @@ def write_picture(path, orientation=None):
     return path
 
 
-def write_video(path, matrix):
-    """An MP4 file of two frames whose track has a matrix."""
+def write_video(path, matrix, aspect=1):
+    """An MP4 file of two frames whose track has a matrix, and pixels an aspect."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = fractions.Fraction(aspect)
         for _ in range(2):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(corners(), format="rgb24")))
         container.mux(stream.encode())
@@ -83,6 +86,43 @@ def test_a_video_is_turned_as_its_file_says(tmp_path, case):
         # The second frame is encoded anew, not to the last level.
         assert np.abs(frame.astype(int) - np.rot90(lying, turns)).mean() < 2
         assert frame.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("aspect", "width", "height"), [("4/3", 213, 128), ("2", 320, 128), ("3/4", 160, 171), ("1/9", 160, 128)]
+)
+@pytest.mark.parametrize("turns", [0, -1])
+def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, width, height, turns):
+    matrix = (1, 0, 0, 1) if not turns else MATRICES["portrait"][0]
+    path = write_video(tmp_path / "a.mp4", matrix, aspect)
+    expected = np.asarray(Image.fromarray(corners()).resize((width, height), Image.Resampling.BICUBIC))
+    for frame in frames_of_both(path):
+        assert frame.shape == np.rot90(expected, turns).shape
+        assert np.abs(frame.astype(int) - np.rot90(expected, turns)).mean() < 10
+    # And so they are where the recording is looked at again.
+    shown = second_look.Shown(next(video_file.decode(path)))
+    assert (shown.height, shown.width) == np.rot90(expected, turns).shape[:2]
+    np.testing.assert_array_equal(shown.whole(), next(frames_of_both(path)))
+    half = shown.resized(shown.width // 2, shown.height // 2)
+    assert half.shape[:2] == (shown.height // 2, shown.width // 2)
+
+
+def test_the_cover_of_a_sound_file_is_no_video(tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        sound = container.add_stream("aac", rate=16000)
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        samples.sample_rate = 16000
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(corners(), format="rgb24")))
+        container.mux(cover.encode())
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode())
+    for read in (video_file.length, video_file.rate, lambda file: list(video_file.decode(file))):
+        with pytest.raises(ValueError, match="holds no video, only a cover picture and sound"):
+            read(path)
 
 
 def test_a_turned_video_that_is_made_smaller(tmp_path):
@@ -138,3 +178,38 @@ def test_sixteen_bits_of_grey_are_reduced_and_not_cut_off(tmp_path):
     np.testing.assert_array_equal(found, np.repeat((grey >> 8).astype(np.uint8)[..., None], 3, 2))
     Image.fromarray(np.full((64, 64, 4), (10, 20, 30, 128), np.uint8)).save(tmp_path / "alpha.png")
     assert (media.read_image(tmp_path / "alpha.png") == (10, 20, 30)).all()
+
+
+@pytest.mark.parametrize(("dtype", "what"), [(np.float32, "floating-point"), (np.int32, "32-bit integers")])
+def test_grey_levels_that_do_not_say_what_is_white_are_refused(tmp_path, dtype, what):
+    Image.fromarray(np.full((8, 8), 200, dtype)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=rf"a\.tif has grey levels that are {what}.*save it with 8 or 16"):
+        media.read_image(tmp_path / "a.tif")
+
+
+def test_pictures_of_several_pages_are_refused(tmp_path):
+    pages = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (10, 20, 30)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match="holds 3 pictures; save each in a file"):
+        media.read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"II*\0\x08\0\0\0\xff\xff"])
+def test_pictures_that_are_none(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read as a picture" if content else "is empty"):
+        media.read_image(tmp_path / "a.png")
+
+
+def test_hidden_files_of_a_folder_are_left_out(tmp_path):
+    for name in ("f1.png", "f2.png"):
+        write_picture(tmp_path / name)
+        # As macOS writes them on disks of others.
+        (tmp_path / f"._{name}").write_bytes(b"\0\x05\x16\x07")
+    (recording,) = media.recordings([tmp_path])
+    assert [path.name for path in recording.paths] == ["f1.png", "f2.png"]
+    (tmp_path / "._a.mp4").touch()
+    assert media.recordings([tmp_path]) == [recording]
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(ValueError, match="folder of pictures and of videos"):
+        media.recordings([tmp_path])

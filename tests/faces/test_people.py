@@ -1,8 +1,11 @@
 """Everybody's crops: numbers that stay, nothing where nothing was measured, smoothing within a run alone."""
 
+import dataclasses
+
 import numpy as np
 
 from mdhr_jax.faces.aligner import align_video
+from mdhr_jax.faces.cuts import CutFinder
 from mdhr_jax.faces.people import PeopleAligner, align_people
 from mdhr_jax.faces.recipe import AlignmentRecipe
 from tests.faces.scene import BLANK, Known, KnownFollower, face
@@ -71,3 +74,41 @@ def test_frames_wait_for_the_look_ahead_and_no_longer():
 def test_frames_without_anybody_do_not_wait():
     aligner = PeopleAligner(RECIPE, Known([[]] * 3))
     assert [[frame.index for frame in aligner.push(BLANK)] for _ in range(3)] == [[0], [1], [2]]
+
+
+def _shot(seed, count, tones=(60, 200)):
+    """A carried camera's frames: coarse shapes that drift, and brightness that wavers."""
+    rng = np.random.default_rng(seed)
+    shapes = np.kron(rng.integers(*tones, (12, 16, 3)), np.ones((16, 16, 1)))
+    for t in range(count):
+        moved = np.roll(shapes, (t, 2 * t), (0, 1)) * (1 + 0.2 * np.sin(t))
+        yield (moved + rng.normal(0, 3, moved.shape)).clip(0, 255).astype(np.uint8)
+
+
+def test_a_cut_ends_everything_even_where_a_face_is_at_the_same_place():
+    frames = [*_shot(0, 9), *_shot(1, 9), *_shot(0, 3)]
+    detector = KnownFollower([[face()]] * len(frames))
+    recipe = dataclasses.replace(RECIPE, detect_every=100)
+    people = list(align_people(frames, recipe, detector))
+    assert [one.track for frame in people for one in frame.faces] == [0] * 9 + [1] * 9 + [2] * 3
+    assert [one.run for frame in people for one in frame.faces] == [0] * 9 + [1] * 9 + [2] * 3
+    # Nobody is followed into another shot.
+    assert detector.searched == [0, 9, 18]
+    alone = list(align_people(frames[9:18], recipe, KnownFollower([[face()]] * 9)))
+    for frame, expected in zip(people[9:18], alone, strict=True):
+        np.testing.assert_array_equal(frame.faces[0].image, expected.faces[0].image)
+
+
+def test_what_is_no_cut():
+    def cuts(frames):
+        finder = CutFinder()
+        return [number for number, frame in enumerate(frames) if finder.is_cut(frame)]
+
+    assert cuts(_shot(0, 40)) == []
+    # Noise in the dark; and light that is switched on.
+    assert cuts(_shot(0, 40, tones=(2, 5))) == []
+    dim, bright = [list(_shot(0, 10, tones)) for tones in ((40, 80), (140, 180))]
+    assert cuts([*dim[:5], *bright[5:]]) == []
+    # A black frame lies between two cuts; and of pictures of different things each stands alone.
+    assert cuts([next(_shot(seed, 1)) for seed in range(9)]) == [*range(1, 9)]
+    assert cuts([*_shot(0, 5), np.zeros((192, 256, 3), np.uint8), *_shot(1, 5)]) == [5, 6]

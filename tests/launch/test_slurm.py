@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from mdhr_jax.distributed import HUNG, LOST
 from mdhr_jax.training.interrupt import SAVED
 from tests.launch import stand_ins
 from tests.launch.started import (
@@ -99,11 +100,17 @@ def test_a_job_is_told_before_its_time_is_over_and_keeps_its_log(cluster):
         (["exit:1"], "RUNNING", 1, []),
         (["exit:3", "exit:0"], "RUNNING", 3, []),
         (["exit:0", "kill"], "RUNNING", 128 + signal.SIGKILL, []),
-        # Told before training has begun, or behind its last step.
+        # It has come no further after it had saved something; its machine or another one may be why.
+        (["exit:76"], "RUNNING", LOST, ["100"]),
+        (["exit:76"], "CANCELLED", LOST, []),
+        # Hung before anything was saved: an error. Or one was killed, perhaps for want of memory.
+        ([f"exit:{HUNG}"], "RUNNING", HUNG, []),
+        (["exit:76", "kill"], "RUNNING", 128 + signal.SIGKILL, []),
+        # Told before Python has loaded the program, or behind its last step.
         (["exit:75", "kill:SIGUSR1"], "RUNNING", 128 + signal.SIGUSR1, ["100"]),
     ],
 )
-def test_only_what_has_saved_goes_back_into_the_queue(behaviours, state, code, requeued, cluster):
+def test_only_what_can_go_on_goes_back_into_the_queue(behaviours, state, code, requeued, cluster):
     done = cluster.run("sbatch", "--nodes=2", *ONE, "--", cluster.directory, *behaviours, state=state)
     assert done.returncode == code, done.stderr
     assert cluster.requeued == requeued

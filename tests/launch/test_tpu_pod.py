@@ -76,6 +76,17 @@ def test_a_second_training_leaves_the_first_alone(pod, tmp_path):
     assert signals(pod.directory) == [["SIGTERM"]] * 2
 
 
+def test_a_number_that_another_process_has_by_now_refuses_nothing(pod):
+    # Left by a training that has ended; the number is that of a process that lives.
+    for number in range(stand_ins.WORKERS):
+        (pod.root / f"worker {number}" / "mdhr-tpu-pod.pid").write_text(f"{os.getpid()}\n")
+    done = end(pod.start(pod.directory, "exit:0"))
+    assert done.returncode == 0, done.stderr
+    assert len(workers(pod.directory)) == 2
+    # Once more: what has ended has nothing.
+    assert end(pod.start(pod.directory, "exit:0")).returncode == 0
+
+
 def test_a_missing_clone_is_told(pod):
     for number in range(stand_ins.WORKERS):
         (pod.root / f"worker {number}" / "the clone").unlink()

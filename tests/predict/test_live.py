@@ -127,9 +127,6 @@ def test_which_arguments_are_cameras(tmp_path, monkeypatch):
     assert camera.named("2") is None
     monkeypatch.setattr("sys.platform", "darwin")
     assert camera.named("0") == Camera("camera0", (), "0:none", "avfoundation")
-    monkeypatch.setattr("sys.platform", "win32")
-    assert camera.named("video=Webcam") == Camera("Webcam", (), "video=Webcam", "dshow")
-    assert camera.named("0") is None
 
 
 def test_a_camera_that_is_not_there(run, recordings, tmp_path, capsys):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mdhr_jax.faces import options
 from mdhr_jax.predict.__main__ import main
+from tests.faces.scene import face
 from tests.predict.scene import DotDetector, frame
 from tests.predict.test_command import HEIGHT, WIDTH, names, pictures, read, write_video
 
@@ -74,36 +75,61 @@ def test_what_holds_no_frames_is_one_error_each(predict, tmp_path, capsys):
         container.mux([*stream.encode(sound), *stream.encode()])
     Image.fromarray(np.zeros((64, 64), np.float32)).save(tmp_path / "float.tif")
     Image.fromarray(frame((60, 80))).save(tmp_path / "good.png")
-    given = ["empty.mp4", "words.mp4", "index.mp4", "sound.mp4", "float.tif", "missing.mp4", "good.png"]
+    too_long = "x" * 300 + ".mp4"
+    given = [
+        "empty.mp4",
+        "words.mp4",
+        "index.mp4",
+        "sound.mp4",
+        "float.tif",
+        "missing.mp4",
+        too_long,
+        "good.png",
+    ]
     assert predict(*(tmp_path / name for name in given)) == 1
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     by_name = {name: [line for line in errors if str(tmp_path / name) in line] for name in given}
     assert {name: len(those) for name, those in by_name.items()} == dict.fromkeys(given, 1) | {"good.png": 0}
-    assert len(errors) == 6
-    assert "holds no video" in by_name["sound.mp4"][0]
+    assert len(errors) == len(given) - 1
+    assert "is empty (0 bytes)" in by_name["empty.mp4"][0]
+    assert "holds no video, only sound" in by_name["sound.mp4"][0]
     assert "floating-point" in by_name["float.tif"][0]
+    assert "cannot be read (File name too long)" in by_name[too_long][0]
     assert names(tmp_path / "out") == ["good.csv", "good.json"]
 
 
-def test_pictures_of_every_kind_are_the_same_face(predict, tmp_path):
+class InTheMiddle:
+    """Finds the face of `frame((60, 80))`, however large and of whatever colour it is."""
+
+    name, version = "middle", "1"
+
+    def detect(self, frames):
+        scales = [frame.shape[0] / HEIGHT for frame in frames]
+        return [[face(60 * scale, 80 * scale, 0.6 * scale)] for scale in scales]
+
+
+def test_pictures_of_every_kind_are_the_same_face(predict, tmp_path, monkeypatch):
     """Grey and 16 bits and transparent ones, and one of 8K."""
     picture = frame((60, 80))
     grey = np.asarray(Image.fromarray(picture).convert("L"))
     alpha = np.dstack([picture, np.full((HEIGHT, WIDTH), 200, np.uint8)])
-    # The dot of the detector is a colour, which grey pictures do not have.
-    dotted = {"colour": picture, "alpha": alpha, "large": np.kron(picture, np.ones((27, 24, 1), np.uint8))}
-    for name, pixels in (dotted | {"grey": grey, "deep": grey.astype(np.uint16) * 257}).items():
+    large = np.kron(picture, np.ones((27, 24, 1), np.uint8))
+    kinds = {"colour": picture, "alpha": alpha, "large": large}
+    kinds |= {"grey": grey, "deep": grey.astype(np.uint16) * 257, "grey3": np.dstack([grey] * 3)}
+    for name, pixels in kinds.items():
         Image.fromarray(pixels).save(tmp_path / f"{name}.png", compress_level=1)
-    assert dotted["large"].shape == (4320, 7680, 3)
+    assert large.shape == (4320, 7680, 3)
+    monkeypatch.setattr(options, "detector", lambda *_: InTheMiddle())
     assert predict(*sorted(tmp_path.glob("*.png"))) == 0
     found = {path.stem: read(path) for path in (tmp_path / "out").glob("*.csv")}
-    assert {name: int(table.success[0]) for name, table in found.items()} == {
-        **dict.fromkeys(dotted, 1),
-        **dict.fromkeys(("grey", "deep"), 0),
-    }
-    scores = {name: found[name].filter(like="_p").to_numpy() for name in dotted}
+    assert {name: int(table.success[0]) for name, table in found.items()} == dict.fromkeys(kinds, 1)
+    scores = {name: table.filter(like="_p").to_numpy() for name, table in found.items()}
     np.testing.assert_array_equal(scores["alpha"], scores["colour"])
+    # Not white, which 16 bits would be if they were cut off.
+    for name in ("grey", "deep"):
+        np.testing.assert_array_equal(scores[name], scores["grey3"])
+    assert np.abs(scores["grey"] - scores["colour"]).max() > 0
 
 
 def test_a_crowd_one_frame_and_nobody(predict, tmp_path):

@@ -19,7 +19,8 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from mdhr_jax.training.checkpoints import CheckpointError, Checkpoints, check_meta, load_weights
+from mdhr_jax.training.checkpoints import CheckpointError, Checkpoints, load_weights
+from mdhr_jax.training.stored_step import check_meta
 
 META = {"au_names": ["AU1", "AU2"], "dataset": "disfa", "config": {"model": {"k": 5}}, "position": [3, 7]}
 
@@ -134,22 +135,71 @@ def test_restoring_onto_another_mesh(tmp_path):
     np.testing.assert_array_equal(plain(restored["rng"]), plain(jax.random.key(1)))
 
 
-def test_a_step_saved_twice_is_kept_and_gains_its_f1(tmp_path):
+def test_a_step_saved_twice_keeps_its_state_and_gains_its_evaluation(tmp_path):
+    target = {"w": jax.ShapeDtypeStruct((2,), jnp.float32)}
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.save(1, {"w": jnp.zeros(2)}, {"n": 1})
-        assert not checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 2}, 0.5)
-        assert not checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 2}, 0.9)
+        assert not checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 2})
+        assert checkpoints.restore_meta(1) == {"n": 1}
+        assert not checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 3}, 0.5)
+        assert not checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 4}, 0.9)
         assert checkpoints.best_step() == 1
         assert checkpoints.f1_mean(1) == 0.5
-        target = {"w": jax.ShapeDtypeStruct((2,), jnp.float32)}
-        assert checkpoints.restore(1, target)[0]["w"].tolist() == [0, 0]
-        assert checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 3}, force=True)
         found, meta = checkpoints.restore(1, target)
-        assert found["w"].tolist() == [1, 1]
-        assert meta == {"n": 3}
-        assert checkpoints.f1_mean(1) is None
+        assert (found["w"].tolist(), meta) == ([0, 0], {"n": 3})
     with Checkpoints(tmp_path) as again:
-        assert again.steps() == [1]
+        assert (again.steps(), again.best_step()) == ([1], 1)
+
+
+class KilledError(BaseException):
+    """Stands in for the end of the process."""
+
+
+def test_the_only_checkpoint_outlives_a_kill_while_it_gains_its_evaluation(tmp_path, monkeypatch):
+    state = make_state(1)
+    changes = ("rename", "replace", "rmdir", "unlink", "mkdir", "open", "remove", "scandir")
+
+    def die_at(number):
+        """Whether the process got as far as the change of a file of that number."""
+        done = 0
+
+        def instead(change):
+            def perhaps(*args, **more):
+                nonlocal done
+                done += 1
+                if done >= number:  # A process that is killed does nothing afterwards, either.
+                    raise KilledError
+                return change(*args, **more)
+
+            return perhaps
+
+        directory = tmp_path / str(number)
+        with Checkpoints(directory) as checkpoints:
+            checkpoints.save(1, state, {"evaluation": None})
+        checkpoints = Checkpoints(directory)
+        with monkeypatch.context() as patch:
+            for name in changes:
+                patch.setattr(os, name, instead(getattr(os, name)))
+            try:
+                checkpoints.save(1, state, {"evaluation": {"f1_mean": 0.5}}, 0.5)
+                return False
+            except KilledError:
+                pass
+        with Checkpoints(directory) as again:
+            assert again.steps() == [1]
+            found, meta = again.restore(1, abstract(state))
+            assert_equal(found, state)
+            assert meta == {"evaluation": None} or meta == {"evaluation": {"f1_mean": 0.5}}
+            if again.f1_mean(1) is not None:
+                assert (again.f1_mean(1), meta["evaluation"]) == (0.5, {"f1_mean": 0.5})
+            again.save(1, state, {"evaluation": {"f1_mean": 0.5}}, 0.5)
+            assert (again.best_step(), again.restore_meta(1)["evaluation"]) == (1, {"f1_mean": 0.5})
+        return True
+
+    deaths = 0
+    while die_at(deaths + 1):
+        deaths += 1
+    assert deaths >= 3
 
 
 def test_another_model_is_refused_with_the_leaves_that_differ(tmp_path):

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -105,6 +107,34 @@ def test_only_the_first_process_records(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "is_first", lambda: False)
     monkeypatch.setattr(jax.profiler, "start_trace", lambda _: pytest.fail("it records"))
     debug.Profile(switched(profile=(1, 1)), tmp_path).before(1)
+
+
+SHOWS_FLAGS = """
+import os
+from absl import app
+from mdhr_jax import main
+from mdhr_jax.training import run
+
+def show(config, directory):
+    raise ValueError(f"flags: {os.environ['XLA_FLAGS']}")
+
+run.run = show
+app.run(main.main, flags_parser=main.parse_flags)
+"""
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_what_is_to_be_deterministic_tells_xla_so_before_it_looks_for_devices(deterministic):
+    options = ["--config=configs/quickstart.py", f"--config.debug.deterministic={deterministic}"]
+    done = subprocess.run(
+        [sys.executable, "-c", SHOWS_FLAGS, *options],
+        cwd=REPOSITORY,
+        env={**os.environ, "XLA_FLAGS": "--xla_of_the_user=1"},
+        capture_output=True,
+        text=True,
+    )
+    more = " --xla_gpu_deterministic_ops=true" if deterministic else ""
+    assert f"error: flags: --xla_of_the_user=1{more}\n" in done.stderr
 
 
 @pytest.mark.slow

@@ -27,7 +27,11 @@ def test_batches_must_fit_the_devices(config):
     with pytest.raises(ValueError, match=r"train.batch_size is 12.*nearest that fit: 8 or 16"):
         open_experiment(config)
     config.train.batch_size, config.eval.batch_size = 8, 3
-    with pytest.raises(ValueError, match=r"eval.batch_size is 3"):
+    with pytest.raises(ValueError, match=r"^config.eval.batch_size is 3"):
+        open_experiment(config)
+    config.train.batch_size = 12
+    # Both are told, so that the second is not found out only when the first is mended.
+    with pytest.raises(ValueError, match=r"train.batch_size is 12.*\n.*eval.batch_size is 3"):
         open_experiment(config)
 
 

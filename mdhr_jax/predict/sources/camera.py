@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mdhr_jax.faces import media, video_file
 from mdhr_jax.faces.detector import Frame
+from mdhr_jax.faces.picture import Picture
 
-_LINUX, _MAC, _WINDOWS = "video4linux2", "avfoundation", "dshow"
+_LINUX, _MAC = "video4linux2", "avfoundation"
 _DEVICE = "/dev/video"
-_DSHOW = "video="
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +60,11 @@ class Camera(media.Recording):
         start: float | None = None
         try:
             with av.open(self.device, format=self.driver, options=options) as container:
-                for picture in container.decode(video=0):
+                for frame in container.decode(video=0):
+                    picture = Picture(frame)
                     now: float = time.monotonic() if picture.time is None else picture.time
                     start = now if start is None else start
-                    yield now - start, video_file.upright(picture)
+                    yield now - start, picture.whole()
         except (av.error.FFmpegError, OSError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ValueError(f"camera {self.device} cannot be read ({reason})") from error
@@ -72,14 +73,11 @@ class Camera(media.Recording):
 def named(argument: str) -> Camera | None:
     """The camera that an argument of a command names; None where it names none.
 
-    That is a number; on Linux also ``/dev/video<number>``, and on Windows ``video=<name>`` instead.
+    That is a number; on Linux also ``/dev/video<number>``.
 
     Args:
         argument: of the command; files go first, a file that is called ``0`` is that file.
     """
-    if sys.platform == "win32":
-        name = argument.removeprefix(_DSHOW)
-        return Camera(name, (), argument, _WINDOWS) if name != argument else None
     number = argument.removeprefix(_DEVICE)
     if not number.isdecimal() or (number == argument and os.path.exists(argument)):
         return None

@@ -3,32 +3,13 @@
 import dataclasses
 import glob
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mdhr_jax.faces import media
 from mdhr_jax.predict.sources import camera
-
-VIDEOS = (
-    *(
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".ogv",
-        ".ts",
-    ),
-    *(".webm", ".wmv"),
-)
-"""Endings by which videos in a folder are known; a file that is named itself may have any."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +47,7 @@ def find(arguments: Sequence[str]) -> list[Input]:
                 found.append(Input(argument, seen_live))
             continue
         paths = [Path(argument).expanduser()]
-        if not paths[0].exists() and glob.has_magic(argument):
+        if glob.has_magic(argument) and not os.path.exists(paths[0]):
             paths = [Path(match) for match in sorted(glob.glob(str(paths[0]), recursive=True))]
             if not paths:
                 found.append(Input(argument, problem="nothing matches"))
@@ -79,21 +60,23 @@ def find(arguments: Sequence[str]) -> list[Input]:
 
 
 def _of_path(path: Path) -> list[Input]:
-    if not path.exists():
-        return [Input(str(path), problem="is not there")]
     try:
+        path.stat()
         if path.is_dir():
-            files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
-            videos = [file for file in files if file.suffix.lower() in VIDEOS]
-            pictures = [file for file in files if file.suffix.lower() in media.IMAGES]
-            if videos and pictures:
-                problem = "is a folder of pictures and of videos; name the videos, or put them apart"
-                return [Input(str(path), problem=problem)]
-            if videos:
+            files = media.listed(path)
+            videos = [file for file in files if file.suffix.lower() in media.VIDEOS]
+            if videos and all(file.suffix.lower() not in media.IMAGES for file in files):
                 return [one for file in videos for one in _of_path(file)]
+            if not any(file.suffix.lower() in media.IMAGES for file in files):
+                kinds = ", ".join((*media.IMAGES, *media.VIDEOS))
+                return [Input(str(path), problem=f"is a folder with no pictures and no videos ({kinds})")]
         (recording,) = media.recordings([path])
         return [Input(str(path), recording)]
-    except (OSError, ValueError) as error:
+    except FileNotFoundError:
+        return [Input(str(path), problem="is not there")]
+    except OSError as error:
+        return [Input(str(path), problem=f"cannot be read ({error.strerror})")]
+    except ValueError as error:
         return [Input(str(path), problem=str(error))]
 
 
