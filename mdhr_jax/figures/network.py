@@ -20,7 +20,7 @@ from mdhr_jax.data.records import ClipRecords, open_dataset
 from mdhr_jax.figures.runs import Run, label_changes
 from mdhr_jax.models.explain import explain
 from mdhr_jax.models.functional import Arrays, FunctionalModel
-from mdhr_jax.training import checkpoints, workdir
+from mdhr_jax.training import checkpoints, stored_step, workdir
 from mdhr_jax.training.metrics import THRESHOLD
 
 
@@ -169,7 +169,7 @@ def open_network(run: Run, data_dir: Path | None) -> Network:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"figures of what the model looked at need a checkpoint: {error}") from error
     expected = {"dataset": au_set.name, "au_names": list(au_set.au_names), "fold": config.fold}
-    checkpoints.check_meta(meta, expected)
+    stored_step.check_meta(meta, expected)
     records = open_dataset(where, au_set, [facs.part_tested(config.fold)])
     _check_data(run, records)
     fixed = dict.fromkeys(au_set.au_names, THRESHOLD)
