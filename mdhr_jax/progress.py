@@ -1,11 +1,18 @@
 """Progress of long work: a bar in a terminal, an occasional line in a log file."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 _quiet = False
+_unfinished: "Progress | None" = None
+"""Whose line in a terminal has no end yet."""
+
+_LEAST_SECONDS = 1.0
+"""Before so much time has passed a rate says nothing: results come in batches."""
 
 
 def be_quiet() -> None:
@@ -17,7 +24,20 @@ def be_quiet() -> None:
 def announce(text: str) -> None:
     """Prints a line to standard error, where progress is shown too."""
     if not _quiet:
+        _clear_line()
         print(text, file=sys.stderr, flush=True)
+
+
+def report(text: str) -> None:
+    """Prints a line of results to standard output, while progress is shown too."""
+    _clear_line()
+    print(text, flush=True)
+
+
+def _clear_line() -> None:
+    """Makes room for a line; the progress that stood there is drawn again below it."""
+    if _unfinished is not None:
+        _unfinished.clear()
 
 
 def counted(number: int, what: str) -> str:
@@ -28,6 +48,10 @@ def counted(number: int, what: str) -> str:
         what: one of them; an s makes it several.
     """
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _singular(unit: str) -> str:
+    return f"{unit[:-3]}y" if unit.endswith("ies") else unit.removesuffix("s")
 
 
 def format_duration(seconds: float) -> str:
@@ -58,6 +82,9 @@ class Progress:
         initial: units done before (a resumed run); they do not count towards the rate.
         stream: text stream to write to; standard error by default.
         log_every: seconds between lines where the stream is not a terminal.
+
+    Attributes:
+        fraction: of the work, how much is done, for the bar where nobody knows the total.
     """
 
     def __init__(
@@ -75,6 +102,7 @@ class Progress:
         self.label = label
         self.done = initial
         self.note = ""
+        self.fraction: float | None = None
         self._initial = initial
         self._stream = stream if stream is not None else sys.stderr
         self._is_terminal = self._stream.isatty()
@@ -91,10 +119,29 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        global _unfinished
         self._show()
         if self._open_line:
             self._stream.write("\n")
             self._stream.flush()
+        if _unfinished is self:
+            _unfinished = None
+
+    def clear(self) -> None:
+        """Removes the line from a terminal; what is counted next draws it again."""
+        if self._open_line:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._open_line = False
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the time of other work out of the rate."""
+        before = time.monotonic()
+        try:
+            yield
+        finally:
+            self._start += time.monotonic() - before
 
     @property
     def rate(self) -> float:
@@ -123,24 +170,27 @@ class Progress:
             self._show()
 
     def _show(self) -> None:
+        global _unfinished
         self._last_shown = time.monotonic()
         if _quiet:
             return
+        share = self.done / self.total if self.total else 1.0 if self.fraction is None else self.fraction
+        unit = _singular(self.unit) if (self.total or self.done) == 1 else self.unit
+        of_total = f"/{self.total} {unit} ({share:.0%})" if self.total else f" {unit}"
+        text = f"{self.label}: {self.done}{of_total}"
         rate = self.rate
-        left = format_duration((self.total - self.done) / rate) if rate > 0 else "?"
-        share = self.done / self.total if self.total else 1.0
-        of_total = f"/{self.total} {self.unit} ({share:.0%})" if self.total else f" {self.unit}"
-        text = f"{self.label}: {self.done}{of_total}, {_format_rate(rate, self.unit)}"
-        text += (
-            f", {left} left"
-            if self.done < self.total
-            else f", {format_duration(time.monotonic() - self._begin)}"
-        )
+        measured = time.monotonic() - self._start >= _LEAST_SECONDS
+        if measured:
+            text += f", {_format_rate(rate, self.unit)}"
+        if self.done >= self.total:
+            text += f", {format_duration(time.monotonic() - self._begin)}"
+        elif measured:
+            text += f", {format_duration((self.total - self.done) / rate) if rate > 0 else '?'} left"
         text += f", {self.note}" if self.note else ""
         if self._is_terminal:
             bar = "#" * int(20 * share)
             self._stream.write(f"\r\x1b[K[{bar:<20}] {text}")
-            self._open_line = True
+            self._open_line, _unfinished = True, self
         else:
             self._stream.write(text + "\n")
         self._stream.flush()

@@ -27,10 +27,17 @@ class Recording:
     Attributes:
         name: as printed and as files are named.
         paths: one video file, or a picture a frame.
+        is_folder: whether it is named by a folder, with a picture or more in it.
     """
 
     name: str
     paths: tuple[Path, ...]
+    is_folder: bool = dataclasses.field(default=False, kw_only=True)
+
+    @property
+    def stem(self) -> str:
+        """The name without a file's ending; folders have none."""
+        return self.name if self.is_folder else Path(self.name).stem
 
     @property
     def is_video(self) -> bool:
@@ -102,7 +109,8 @@ def recordings(paths: Sequence[Path]) -> list[Recording]:
             if not pictures:
                 others = f"{len(videos)} videos, name them" if videos else f"none of {', '.join(IMAGES)}"
                 raise ValueError(f"the folder {path} has no pictures ({others})")
-            found.append(Recording(path.resolve().name, tuple(sorted(pictures, key=_number))))
+            ordered = tuple(sorted(pictures, key=_number))
+            found.append(Recording(path.resolve().name, ordered, is_folder=True))
         else:
             found.append(Recording(path.name, (path,)))
     return found

@@ -3,6 +3,10 @@
 ``NAME.csv``, or ``NAME.parquet``, is written as ``NAME.csv.part`` while rows come; ``NAME.json`` says which
 input, checkpoint, AUs, thresholds and recipe the table is of. A complete table whose JSON says the same is
 not made again. A name that anything else has is left alone: ``NAME_2``, ``NAME_3`` and so on are taken.
+
+Several processes may write into one folder. Whoever works on a name holds the lock of ``NAME.json.part``, in
+which its work stands, until all of the input's files have their names and say themselves what they are. What
+a killed process leaves is not locked, and in nobody's way.
 """
 
 import contextlib
@@ -12,7 +16,8 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -29,6 +34,11 @@ CSV, PARQUET = "csv", "parquet"
 
 FLUSH_EVERY = 64
 """Rows after which others can read them."""
+
+_LOOK_AGAIN = 0.02
+"""Seconds between looks at a lock whose holder has not decided yet."""
+_LOOKS = 250
+"""After so many it is taken for granted that the holder works on the name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,38 +57,42 @@ class Place:
     kinds: tuple[str, ...] = (CSV,)
 
     @property
-    def part(self) -> Path:
-        """The table while it is written."""
-        return _part(self.tables[0])
-
-    @property
     def tables(self) -> tuple[Path, ...]:
         """The tables, the CSV file first."""
         stem = self.csv.name.removesuffix(".csv")
         return tuple(self.csv.with_name(f"{stem}.{kind}") for kind in self.kinds)
 
 
-def _part(path: Path) -> Path:
+def part_of(path: Path) -> Path:
+    """Where a file is written until it is complete."""
     return path.with_name(f"{path.name}.part")
 
 
-def place(
+@contextlib.contextmanager
+def claimed(
     out: Path,
     name: str,
     work: Mapping[str, Any],
     taken: set[str],
     free: Callable[[str], bool] = lambda chosen: True,
     kinds: tuple[str, ...] = (CSV,),
-) -> Place:
-    """The files of an input that nothing else has.
+) -> Iterator[Place]:
+    """The files of an input that nothing else has, and no other process gets before the end.
 
     Args:
         out: folder of the results.
         name: that the input would have.
-        work: what is done to what, as JSON; see `TableFile`.
+        work: what is done to what: whatever decides the content of the table, as JSON.
         taken: names of other inputs of this command; the one chosen is added.
         free: whether other files that are asked for could have a name.
         kinds: of tables.
+
+    Yields:
+        The place; its files are written by whoever has it, and by nobody else.
+
+    Raises:
+        ValueError: another process does the same work.
+        OSError: the folder cannot be written.
     """
     wanted = json.loads(json.dumps(work))
     for number in itertools.count(1):
@@ -86,19 +100,72 @@ def place(
         # Two names that differ in case alone are one on some systems.
         if chosen.lower() in taken:
             continue
-        csv, beside = out / f"{chosen}.csv", out / f"{chosen}.json"
-        found = Place(csv, beside, False, kinds)
-        there = beside.exists() or any(path.exists() for path in found.tables)
-        if (there and _work_of(beside) != wanted) or not free(chosen):
+        found = Place(out / f"{chosen}.csv", out / f"{chosen}.json", False, kinds)
+        lock = _lock(part_of(found.json), wanted)
+        if lock is None:
             continue
-        taken.add(chosen.lower())
-        return dataclasses.replace(found, complete=all(path.is_file() for path in found.tables))
-    raise RuntimeError("numbers do not end")
+        try:
+            there = found.json.exists() or any(path.exists() for path in found.tables)
+            if (there and facts_of(found.json).get("work") != wanted) or not free(chosen):
+                continue
+            # Who finds the lock held reads why; before this line it waits for the decision.
+            lock.write(json.dumps(wanted).encode())
+            lock.flush()
+            taken.add(chosen.lower())
+            yield dataclasses.replace(found, complete=all(path.is_file() for path in found.tables))
+            return
+        finally:
+            # In this order: once it is closed, the path may be another process's lock.
+            with contextlib.suppress(OSError):
+                part_of(found.json).unlink(missing_ok=True)
+            lock.close()
 
 
-def _work_of(path: Path) -> Any:
-    """What a JSON file says was done; None where there is none of ours."""
-    return facts_of(path).get("work")
+def _lock(path: Path, wanted: Any) -> io.BufferedRandom | None:
+    """An empty file that no other process has locked; None where one has for other work.
+
+    Args:
+        path: of the file.
+        wanted: the work, as JSON.
+
+    Raises:
+        ValueError: another process does the same work, or does not say what.
+    """
+    before = None
+    for _ in range(_LOOKS):
+        file = path.open("a+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(file, path):
+                # What a killed process has left.
+                file.truncate(0)
+                return file
+            # The one before has just removed it.
+            file.close()
+        except BlockingIOError:
+            file.seek(0)
+            said = file.read()
+            file.close()
+            # Seen once it may be what a killed process has left, which the holder is about to remove.
+            if said and said == before:
+                with contextlib.suppress(ValueError):
+                    if json.loads(said) != wanted:
+                        return None
+                    break
+            before = said
+            time.sleep(_LOOK_AGAIN)
+        except BaseException:
+            file.close()
+            raise
+    raise ValueError(f"another process is writing {path.with_suffix('')}; wait for its end")
+
+
+def _is_at(file: io.BufferedRandom, path: Path) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def facts_of(path: Path) -> Mapping[str, Any]:
@@ -131,13 +198,13 @@ class TableFile:
     """Writes the table of an input row by row; what an exception interrupts leaves nothing.
 
     Args:
-        place: its files.
+        place: its files, which are `claimed`.
         aus: FACS numbers in the order of the scores.
         work: what is done to what: whatever decides the content of the table, as JSON.
         flush_every: rows of a CSV file after which others can read them.
 
     Raises:
-        ValueError: on entry, if another process writes the same file.
+        OSError: the files cannot be written.
         ImportError: on entry, if what writes a kind of table is missing.
     """
 
@@ -149,14 +216,15 @@ class TableFile:
         self._frames = self._with_face = 0
         self._people: set[int] = set()
         self._last = 0
-        self._files: list[io.BufferedWriter] = []
+        # By where they are written; those that have their names are not here any more.
+        self._files: dict[Path, io.BufferedWriter] = {}
         self._writers: list[_CsvRows | ParquetRows] = []
 
     def __enter__(self) -> "TableFile":
         try:
             for kind, path in zip(self._place.kinds, self._place.tables, strict=True):
-                file = _locked(_part(path))
-                self._files.append(file)
+                # Open until it has its name, or is given up.
+                file = self._files[path] = part_of(path).open("wb")
                 self._writers.append((_CsvRows if kind == CSV else ParquetRows)(file, self._aus))
         except BaseException:
             self._give_up()
@@ -174,7 +242,7 @@ class TableFile:
         if row.face_id is not None:
             self._people.add(row.face_id)
         if self._rows % self._flush_every == 0:
-            for file in self._files:
+            for file in self._files.values():
                 file.flush()
 
     def counts(self) -> dict[str, int]:
@@ -195,20 +263,14 @@ class TableFile:
         while self._writers:
             self._writers[0].finish()
             del self._writers[0]
-        for file in self._files:
+        for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-            file.close()
-        content = {"format": FORMAT, **self.counts(), **facts, "work": dict(self._work)}
-        temporary = self._place.json.with_name(f".{self._place.json.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-            # A table is never there without its meaning.
-            os.replace(temporary, self._place.json)
-        finally:
-            temporary.unlink(missing_ok=True)
-        for path in self._place.tables:
-            os.replace(_part(path), path)
+        # A table is never there without its meaning.
+        write_json(self._place.json, {"format": FORMAT, **self.counts(), **facts, "work": dict(self._work)})
+        for path in [*self._files]:
+            os.replace(part_of(path), path)
+            self._files.pop(path).close()
 
     def __exit__(
         self,
@@ -222,25 +284,20 @@ class TableFile:
         """Removes what has no name yet."""
         for writer in self._writers:
             writer.abandon()
-        # Files of another process come behind those that are open here.
-        for file, path in zip(self._files, self._place.tables, strict=False):
-            file.close()
+        for path, file in self._files.items():
             with contextlib.suppress(OSError):
-                _part(path).unlink(missing_ok=True)
+                part_of(path).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                # What is left to write may not fit on the disk.
+                file.close()
+        self._files = {}
 
 
-def _locked(part: Path) -> io.BufferedWriter:
-    """An empty file that no other process writes.
-
-    Raises:
-        ValueError: another process does.
-    """
-    file = part.open("ab")
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a claimed place's JSON file: whole, or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise ValueError(f"another process is writing {part}; wait for its end") from error
-    # What a killed process has left.
-    file.truncate(0)
-    return file
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

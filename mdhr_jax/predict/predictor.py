@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from mdhr_jax.predict import table
 from mdhr_jax.predict.checkpoint import Trained, load
 from mdhr_jax.predict.rows import FaceInFrame, Row, RowMaker
 from mdhr_jax.predict.scorers import ClipScorer, Scorer
+from mdhr_jax.predict.scoring import Found, Scoring
+from mdhr_jax.predict.sharing import SharedScorer
 from mdhr_jax.predict.streams import StreamScorer
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class Predictor:
             for row in predictor.push(frame):    # rows of earlier frames, `look_ahead` frames later
                 print(row.frame, dict(zip(predictor.au_names, row.scores)))
         rows = predictor.flush()
+
+    Several recordings may be on their way at the same time, as may a pushed stream: iterators of `rows` and
+    `rows_of` can be taken from in turn, and scores are those of each alone, to rounding. One predictor
+    belongs to one thread.
 
     Args:
         checkpoint: a run's directory, its ``checkpoints`` directory or one step's directory. Of several steps
@@ -71,10 +77,10 @@ class Predictor:
         self.trained = checkpoint if isinstance(checkpoint, Trained) else load(Path(checkpoint))
         self.mode = mode
         self._scorer = make_scorer(self.trained, mode, batch)
+        self._shared = SharedScorer(self._scorer)
         self._pushed: RowMaker | None = None
         self._push_scorer: Scorer | None = None
         self._run = 0
-        self._busy = False
 
     @property
     def au_names(self) -> tuple[str, ...]:
@@ -100,6 +106,11 @@ class Predictor:
         """
         return self._scorer.look_ahead
 
+    @property
+    def frames_a_batch(self) -> int:
+        """Frames of recordings that are computed at a time."""
+        return self._scorer.frames_a_batch
+
     def __call__(
         self,
         source: str | os.PathLike[str] | Iterable[np.ndarray],
@@ -111,8 +122,8 @@ class Predictor:
         """Scores of everybody in a recording.
 
         Args:
-            source: a video file, a picture or a folder of pictures; or frames, uint8 RGB of (H, W, 3), such
-                as an array of (F, H, W, 3).
+            source: path of a video file, a picture or a folder of pictures; or frames, uint8 RGB of
+                (H, W, 3), such as an array of (F, H, W, 3).
             aligned: whether each frame is one aligned face already, see `push`; faces are not looked for
                 then.
             fps: frames a second, for timestamps where the source has none.
@@ -167,26 +178,43 @@ class Predictor:
         Raises:
             ValueError, ImportError: as in a call.
         """
+        with self.scoring(frames, aligned=aligned, fps=fps, detector=detector, watch=watch) as scoring:
+            while not scoring.done:
+                yield from scoring.finish() if scoring.ended else scoring.step()
+
+    def scoring(
+        self,
+        frames: TimedFrames,
+        *,
+        aligned: bool = False,
+        fps: float | None = None,
+        detector: Detector | None = None,
+        watch: Callable[[PeopleFrame], None] | None = None,
+    ) -> Scoring:
+        """The same step by step, a frame at a time: to work on several recordings in turn.
+
+        The last rows of a recording that has ended may then wait until the others have filled a batch, where
+        `rows_of` computes what there is.
+
+        Args:
+            frames, aligned, fps, detector, watch: as for `rows_of`.
+
+        Returns:
+            A context to be left at the end, see `Scoring`.
+
+        Raises:
+            ValueError: fps is out of range, or the recipe's detector is unknown.
+            ImportError: MTCNN is missing.
+        """
         if fps is not None and not fps > 0:
             raise ValueError(f"fps is frames a second, more than 0, found {fps}")
-        if self._busy:
-            raise ValueError(
-                "another recording is being scored by this predictor; take all of its rows first, close "
-                "them, or make another predictor"
-            )
         timed = ((i / fps if time is None and fps else time, frame) for i, (time, frame) in enumerate(frames))
-        maker = RowMaker(self._scorer, self.au_names, self.trained.thresholds)
-        self._busy = True
-        try:
-            if aligned:
-                yield from self._of_aligned(timed, maker)
-            else:
-                found_by = detector or make_detector(self.trained.recipe)
-                yield from self._of_pictures(timed, maker, found_by, watch)
-        finally:
-            # What an error or a caller has left half done must not come out with the next recording.
-            self._scorer.reset()
-            self._busy = False
+        if aligned:
+            found = self._of_aligned(timed)
+        else:
+            found = self._of_pictures(timed, detector or make_detector(self.trained.recipe), watch)
+        part = self._shared.part()
+        return Scoring(found, RowMaker(part, self.au_names, self.trained.thresholds), part)
 
     def push(self, frame: np.ndarray | None, timestamp: float | None = None) -> list[Row]:
         """Takes the next frame of a stream of aligned faces of one person.
@@ -220,38 +248,34 @@ class Predictor:
 
     def reset(self) -> None:
         """Forgets the stream that was pushed; rows that are not final are lost."""
-        if self._push_scorer is not None:
-            self._push_scorer.reset()
+        if self._pushed is not None:
+            self._pushed.forget()
         self._pushed = None
         self._run += 1
 
-    def _of_aligned(self, timed: TimedFrames, maker: RowMaker) -> Iterator[Row]:
+    def _of_aligned(self, timed: TimedFrames) -> Generator[Found]:
         for timestamp, frame in timed:
-            yield from maker.add(timestamp, [FaceInFrame(0, 0, self._checked(frame), None)])
-        yield from maker.finish()
+            yield [(timestamp, [FaceInFrame(0, 0, self._checked(frame), None)])]
 
     def _of_pictures(
-        self,
-        timed: TimedFrames,
-        maker: RowMaker,
-        detector: Detector,
-        watch: Callable[[PeopleFrame], None] | None,
-    ) -> Iterator[Row]:
+        self, timed: TimedFrames, detector: Detector, watch: Callable[[PeopleFrame], None] | None
+    ) -> Generator[Found]:
         aligner = PeopleAligner(self.trained.recipe, detector)
         times: dict[int, float | None] = {}
 
-        def take(frames: list[PeopleFrame]) -> Iterator[Row]:
+        def known(frames: list[PeopleFrame]) -> Found:
+            found = []
             for frame in frames:
                 if watch is not None:
                     watch(frame)
                 faces = [FaceInFrame(f.track, f.run, f.image, f.confidence) for f in frame.faces]
-                yield from maker.add(times.pop(frame.index), faces)
+                found.append((times.pop(frame.index), faces))
+            return found
 
         for index, (timestamp, frame) in enumerate(timed):
             times[index] = timestamp
-            yield from take(aligner.push(_checked_picture(frame)))
-        yield from take(aligner.flush())
-        yield from maker.finish()
+            yield known(aligner.push(_checked_picture(frame)))
+        yield known(aligner.flush())
 
     def _checked(self, frame: Any) -> Picture:
         """An aligned face.
@@ -321,6 +345,11 @@ def _timed(source: Any) -> TimedFrames:
         return recording.timed_frames()
     if isinstance(source, np.ndarray) and source.ndim != 4:
         raise ValueError(f"frames are an array of (frames, height, width, 3), found {source.shape}")
+    if not isinstance(source, Iterable) or isinstance(source, bytes):
+        raise ValueError(
+            "a source is the path of a video, a picture or a folder of pictures, or frames, uint8 RGB of "
+            f"(height, width, 3); found {source!r}. Frames of a camera go to push or rows, one by one"
+        )
     return ((None, frame) for frame in source)
 
 
@@ -330,6 +359,11 @@ def _checked_picture(frame: Any) -> Picture:
     Raises:
         ValueError: it is none.
     """
+    if isinstance(frame, str | bytes | os.PathLike):
+        raise ValueError(
+            f"a frame is a picture, uint8 RGB of (height, width, 3), found the path {os.fspath(frame)!r}; a "
+            "path is a source of its own, give one at a time"
+        )
     found = np.asarray(frame)
     if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or not found.size:
         raise ValueError(

@@ -73,7 +73,7 @@ class RowMaker:
     """Scores the faces of one recording.
 
     Args:
-        scorer: of this recording alone.
+        scorer: to which the names of streams are this recording's alone, see `mdhr_jax.predict.sharing`.
         au_names: of the scores.
         thresholds: what a score must reach for present, by AU name; compared in float32.
     """
@@ -99,7 +99,7 @@ class RowMaker:
             faces: in it.
 
         Raises:
-            ValueError: an aligned face has another size than those before.
+            ValueError: an aligned face has another size than those before, or scores are not finite.
         """
         for face in faces:
             self._shape = self._shape or face.image.shape
@@ -123,8 +123,36 @@ class RowMaker:
             self._fill(self._scorer.drain())
         return self._final()
 
+    @property
+    def waits(self) -> bool:
+        """Whether there are frames without rows yet."""
+        return bool(self._waiting)
+
+    def end(self) -> list[Row]:
+        """Says that the recording has ended; returns the rows that became final.
+
+        Raises:
+            ValueError: scores are not finite.
+        """
+        for run in sorted(self._open):
+            self._end(run)
+        return self.poll()
+
+    def poll(self) -> list[Row]:
+        """The rows that became final because other recordings filled a batch.
+
+        Raises:
+            ValueError: scores are not finite.
+        """
+        self._fill(self._scorer.take())
+        return self._final()
+
     def finish(self) -> list[Row]:
-        """The rows that still wait; the recording has ended."""
+        """The rows that still wait; the recording has ended.
+
+        Raises:
+            ValueError: scores are not finite.
+        """
         for run in sorted(self._open):
             self._end(run)
         self._fill(self._scorer.drain())
@@ -132,6 +160,13 @@ class RowMaker:
         if self._waiting:
             raise RuntimeError(f"{len(self._waiting)} frames from {self._waiting[0].frame} on got no scores")
         return rows
+
+    def forget(self) -> None:
+        """Gives the recording up: what is left of it in the scorer is dropped."""
+        for run in sorted(self._open | self._unscored.keys()):
+            self._scorer.forget(run)
+        self._open, self._unscored = set(), {}
+        self._waiting.clear()
 
     def _end(self, run: int) -> None:
         self._open.discard(run)
@@ -155,6 +190,12 @@ class RowMaker:
             if not frame.faces:
                 rows.append(Row(frame.frame, None, frame.timestamp, None, None, None))
             for (face_id, confidence), scores in zip(frame.faces, frame.scores, strict=True):
+                if not np.isfinite(scores).all():
+                    found = ", ".join(f"{score:g}" for score in scores)
+                    raise ValueError(
+                        f"frame {frame.frame}: scores are not finite ({found}); the checkpoint's weights are "
+                        "broken, or its number format is too small for them"
+                    )
                 present = scores >= self._limits
                 rows.append(Row(frame.frame, face_id, frame.timestamp, confidence, scores, present))
         return rows

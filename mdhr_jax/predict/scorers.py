@@ -66,8 +66,8 @@ class Scorer(Protocol):
         """All scores that can be had without further frames."""
         ...
 
-    def reset(self) -> None:
-        """Forgets all streams."""
+    def forget(self, stream: Hashable) -> None:
+        """Drops a stream with all of its scores that were not taken, the ended ones of this name included."""
         ...
 
 
@@ -169,18 +169,24 @@ class ClipScorer:
             self._compute()
         return self.take()
 
-    def reset(self) -> None:
-        """Forgets all streams; what is compiled is kept."""
-        self._streams, self._ready, self._done = {}, [], []
+    def forget(self, stream: Hashable) -> None:
+        """Drops a stream with all of its scores that were not taken."""
+        self._streams.pop(stream, None)
+        self._ready = [window for window in self._ready if window[0] != stream]
+        self._done = [one for one in self._done if one.stream != stream]
 
     def _close(self, stream: Hashable, window: _Windows) -> None:
         self._ready.append((stream, window.first, window.frames))
-        if len(self._ready) == self._batch:
+        if len(self._ready) >= self._batch:
             self._compute()
 
     def _compute(self) -> None:
-        windows, self._ready = self._ready[: self._batch], self._ready[self._batch :]
-        edge = windows[0][2][0].shape[0]
+        # Of one size; windows of others wait for their turn.
+        edge = self._ready[0][2][0].shape[0]
+        alike = [i for i, (_, _, frames) in enumerate(self._ready) if frames[0].shape[0] == edge]
+        chosen = set(alike[: self._batch])
+        windows = [window for i, window in enumerate(self._ready) if i in chosen]
+        self._ready = [window for i, window in enumerate(self._ready) if i not in chosen]
         images = np.zeros((self._batch, self._length, edge, edge, 3), np.uint8)
         for i, (_, _, frames) in enumerate(windows):
             images[i, : len(frames)] = frames

@@ -14,7 +14,7 @@ from mdhr_jax.predict.checkpoint import Trained
 from mdhr_jax.predict.scorers import AlignedImage, Scored, as_input
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Stream:
     """A stream's bookkeeping.
 
@@ -38,7 +38,7 @@ class StreamScorer:
     """Each frame passes the backbone once; scores are those of the model on the whole stream.
 
     A stream of one frame, in which nothing can move, is scored as the first frame of a clip of such frames,
-    as evaluation fills up short windows.
+    as evaluation fills up short windows; as many of them are computed as the first one's scores depend on.
 
     Args:
         trained: the model.
@@ -98,13 +98,17 @@ class StreamScorer:
         found = self._streams.pop(stream, None)
         if found is None:
             return
+        more = 0
         if found.first is not None and self._trained.model.config.uses_dynamics:
-            more = self._trained.clip_length - 1
+            more = min(self._trained.clip_length - 1, self._model.look_ahead)
             found.frames.extend([found.first] * more)
             found.real += more
         found.first = None
-        found.ended, found.behind = True, self._model.look_ahead
-        self._ending.append(found)
+        found.ended, found.behind = True, self._model.look_ahead - more
+        if found.frames or found.behind:
+            self._ending.append(found)
+        else:
+            self._free.append(found.row)
         self._run(full=True)
 
     def take(self) -> list[Scored]:
@@ -120,10 +124,18 @@ class StreamScorer:
         self._collect()
         return self.take()
 
-    def reset(self) -> None:
-        """Forgets all streams; what is compiled is kept."""
-        self._streams, self._ending, self._computing, self._done = {}, [], None, []
-        self._free = [] if self._pool is None else list(range(len(self._pool.position) - 1))[::-1]
+    def forget(self, stream: Hashable) -> None:
+        """Drops a stream with all of its scores that were not taken, the ended ones of this name included."""
+        unfinished = [one for one in self._pending() if one.name == stream]
+        current = self._streams.pop(stream, None)
+        if current is not None and not current.frames:
+            unfinished.append(current)
+        self._free += [one.row for one in unfinished]
+        self._ending = [one for one in self._ending if one.name != stream]
+        self._done = [one for one in self._done if one.stream != stream]
+        for one, _, _ in self._computing[1] if self._computing else ():
+            if one.name == stream:
+                one.shown = 0
 
     def _new_row(self) -> int:
         """A place in the pool of states; where there is none, it is made twice as large."""
@@ -148,22 +160,21 @@ class StreamScorer:
         while pending := self._pending():
             if full and sum(len(stream.frames) + stream.behind for stream in pending) < self._batch:
                 return
+            # Pictures of a batch have one size; streams of others wait for their turn.
+            edges = [stream.frames[0].shape[0] if stream.frames else None for stream in pending]
+            edge = next((edge for edge in edges if edge is not None), self._trained.recipe.size)
+            alike = [one for one, its in zip(pending, edges, strict=True) if its in (None, edge)]
             rows = 1
-            while rows < min(len(pending), self._batch):
+            while rows < min(len(alike), self._batch):
                 rows *= 2
             rows = min(rows, self._batch)
-            self._compute_batch(pending[:rows], rows, max(1, self._batch // rows))
+            self._compute_batch(alike[:rows], rows, max(1, self._batch // rows), edge)
 
-    def _compute_batch(self, streams: list[_Stream], rows: int, places: int) -> None:
+    def _compute_batch(self, streams: list[_Stream], rows: int, places: int, edge: int) -> None:
         """Gives the model the next frames of some streams; fetches what it was given before."""
         pool = self._pool
         if pool is None:
             raise RuntimeError("there are streams without states")
-        edge = self._trained.recipe.size
-        for stream in streams:
-            if stream.frames:
-                edge = stream.frames[0].shape[0]
-                break
         images = np.zeros((rows, places, edge, edge, 3), np.uint8)
         real, behind = np.zeros(rows, np.int32), np.zeros(rows, np.int32)
         fresh = np.zeros(rows, bool)

@@ -10,7 +10,6 @@ else's.
 """
 
 import contextlib
-import fcntl
 import itertools
 import json
 import os
@@ -23,7 +22,7 @@ from mdhr_jax.faces.detector import Detector
 from mdhr_jax.faces.people import align_people
 from mdhr_jax.predict import reading, second_look
 from mdhr_jax.predict.checkpoint import Trained
-from mdhr_jax.predict.output import Place
+from mdhr_jax.predict.output import Place, facts_of, part_of, write_json
 from mdhr_jax.predict.overlay import file as overlay_file
 from mdhr_jax.predict.overlay import film
 from mdhr_jax.predict.page import file as page_file
@@ -159,11 +158,7 @@ class Views:
 
 def _listed(json_path: Path) -> dict[str, Any]:
     """What a table's JSON file lists, by kind; nothing where there is none."""
-    try:
-        content = json.loads(json_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    found = content.get(KEY) if isinstance(content, dict) else None
+    found = facts_of(json_path).get(KEY)
     return found if isinstance(found, dict) else {}
 
 
@@ -181,38 +176,25 @@ def _writing(path: Path, place: Place, kind: str) -> Iterator[Path]:
 
     Args:
         path: its name.
-        place: of the table.
+        place: of the table, claimed.
         kind: what it is.
 
     Yields:
         Where to write.
-
-    Raises:
-        ValueError: another process is writing it.
     """
-    part = path.with_name(f"{path.name}.part")
-    with part.open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another process is writing {part}; wait for its end") from error
-        try:
-            yield part
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            _list(place, kind, path.name, part.stat().st_size)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    part = part_of(path)
+    try:
+        yield part
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        _list(place, kind, path.name, part.stat().st_size)
+        os.replace(part, path)
+    finally:
+        # Nobody else writes it meanwhile, and there is none any more where all went well.
+        part.unlink(missing_ok=True)
 
 
 def _list(place: Place, kind: str, name: str, size: int) -> None:
     """Adds a file to the table's JSON."""
     content = json.loads(place.json.read_text(encoding="utf-8"))
-    content[KEY] = {**(content.get(KEY) or {}), kind: {"file": name, "bytes": size}}
-    temporary = place.json.with_name(f".{place.json.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, place.json)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(place.json, content | {KEY: {**(content.get(KEY) or {}), kind: {"file": name, "bytes": size}}})

@@ -12,10 +12,9 @@ from PIL import Image
 from skimage import data
 
 from mdhr_jax.faces.precomputed import COLUMNS
-from mdhr_jax.predict import output
 from mdhr_jax.predict.__main__ import main
 from mdhr_jax.predict.predictor import Predictor
-from mdhr_jax.predict.rows import Row
+from mdhr_jax.predict.scoring import Scoring
 from mdhr_jax.predict.sources import inputs
 from mdhr_jax.predict.table import require_pandas
 from tests.predict.scene import HEIGHT, WIDTH, DotDetector, frame
@@ -170,38 +169,24 @@ def test_damaged_and_interrupted_inputs_leave_nothing(predict, recordings, tmp_p
     assert "talk.mp4" in capsys.readouterr().err
     assert names(tmp_path / "out") == []
 
-    original = Predictor.rows_of
+    original, rows = Scoring.step, 0
 
-    def rows_of(self, frames, *, aligned=False, fps=None, detector=None):
-        yield from original(self, [(None, np.zeros((128, 128, 3), np.uint8))] * 6, aligned=True)
-        assert names(tmp_path / "out") == ["talk.csv.part"]
-        raise KeyboardInterrupt
+    def step(self):
+        nonlocal rows
+        found = original(self)
+        rows += len(found)
+        if rows:
+            parts = [f"{stem}.{kind}.part" for stem in ("still", "talk") for kind in ("csv", "json")]
+            assert names(tmp_path / "out") == parts
+            raise KeyboardInterrupt
+        return found
 
-    monkeypatch.setattr(Predictor, "rows_of", rows_of)
-    assert predict(recordings / "talk.mp4") == 130
+    monkeypatch.setattr(Scoring, "step", step)
+    # Those that are worked on beside it are no more complete than it.
+    assert predict(recordings / "talk.mp4", recordings / "still.png", "--batch", 2, "--together", 2) == 130
+    assert rows
     assert "tables that were reported are complete" in capsys.readouterr().err
     assert names(tmp_path / "out") == []
-
-
-def test_one_process_writes_a_file(tmp_path):
-    place = output.place(tmp_path, "talk", {"mode": "stream"}, set())
-    place.part.write_text("left by a process that was killed\n")
-    row = Row(1, None, 0.25, None, None, None)
-    with output.TableFile(place, (1, 12), {"mode": "stream"}) as file:
-        with (
-            pytest.raises(ValueError, match="another process is writing"),
-            output.TableFile(place, (1, 12), {"mode": "stream"}),
-        ):
-            pass
-        file.write(row)
-        assert not place.csv.exists()
-        file.finish({"protocol": "paper"})
-    header, line = place.csv.read_text().splitlines()
-    assert header == "frame,face_id,timestamp,confidence,success,AU01_c,AU12_c,AU01_p,AU12_p"
-    assert line == "1,,0.25,,0,,,,"
-    assert names(tmp_path) == ["talk.csv", "talk.json"]
-    assert output.place(tmp_path, "talk", {"mode": "stream"}, set()).complete
-    assert output.place(tmp_path, "talk", {"mode": "clips"}, set()).csv.name == "talk_2.csv"
 
 
 def test_mistakes_are_told_before_the_work(run, recordings, tmp_path, capsys):
@@ -212,6 +197,10 @@ def test_mistakes_are_told_before_the_work(run, recordings, tmp_path, capsys):
         ([talk, "--checkpoint", str(run), *out, "--fps", "0"], "more than 0"),
         ([talk, "--checkpoint", str(run), *out, "--batch", "0"], "at least 1"),
         ([talk, "--checkpoint", str(run), *out, "--detections", str(tmp_path / "no")], "not a folder"),
+        ([talk, "--checkpoint", str(run), *out, "--together", "0"], "at least 1"),
+        ([talk, "--checkpoint", str(run), *out, "--together", "2", "--realtime"], "leave out --together"),
+        ([talk, "", "--checkpoint", str(run), *out], "an INPUT is empty"),
+        ([talk, "--checkpoint", str(run), "--out", talk], "talk.mp4 is a file, expected a folder"),
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err

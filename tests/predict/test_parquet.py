@@ -3,7 +3,6 @@
 import contextlib
 
 import numpy as np
-import pytest
 
 from mdhr_jax.predict import output, table
 from mdhr_jax.predict.output import CSV, PARQUET
@@ -27,12 +26,19 @@ def rows(count):
 
 
 def write(tmp_path, count, kinds=(CSV, PARQUET)):
-    place = output.place(tmp_path, "v1.5", WORK, set(), kinds=kinds)
-    with output.TableFile(place, AUS, WORK) as file:
+    with claimed(tmp_path, "v1.5", kinds) as place, output.TableFile(place, AUS, WORK) as file:
         for row in rows(count):
             file.write(row)
         file.finish({"protocol": "paper"})
-    return place
+
+
+def claimed(tmp_path, name, kinds):
+    return output.claimed(tmp_path, name, WORK, set(), kinds=kinds)
+
+
+def place_of(*arguments):
+    with claimed(*arguments) as place:
+        return place
 
 
 def test_both_tables_say_the_same(tmp_path, monkeypatch):
@@ -56,34 +62,25 @@ def test_both_tables_say_the_same(tmp_path, monkeypatch):
 
 
 def test_what_is_interrupted_leaves_nothing(tmp_path):
-    place = output.place(tmp_path, "v", WORK, set(), kinds=(PARQUET,))
-    with contextlib.suppress(KeyboardInterrupt), output.TableFile(place, AUS, WORK) as file:
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        claimed(tmp_path, "v", (PARQUET,)) as place,
+        output.TableFile(place, AUS, WORK) as file,
+    ):
         file.write(next(rows(1)))
-        assert [path.name for path in tmp_path.iterdir()] == ["v.parquet.part"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["v.json.part", "v.parquet.part"]
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_table_of_the_other_kind_is_made_beside(tmp_path):
     write(tmp_path, 3, (CSV,))
-    assert output.place(tmp_path, "v1.5", WORK, set(), kinds=(CSV,)).complete
-    both = output.place(tmp_path, "v1.5", WORK, set(), kinds=(CSV, PARQUET))
+    assert place_of(tmp_path, "v1.5", (CSV,)).complete
+    both = place_of(tmp_path, "v1.5", (CSV, PARQUET))
     assert (both.csv.name, both.complete) == ("v1.5.csv", False)
     write(tmp_path, 3, (PARQUET,))
-    assert output.place(tmp_path, "v1.5", WORK, set(), kinds=(CSV, PARQUET)).complete
+    assert place_of(tmp_path, "v1.5", (CSV, PARQUET)).complete
     # A Parquet file that is somebody else's is left alone.
     (tmp_path / "mine.parquet").touch()
-    assert output.place(tmp_path, "mine", WORK, set(), kinds=(PARQUET,)).csv.name == "mine_2.csv"
-    assert output.place(tmp_path, "mine", WORK, set()).csv.name == "mine.csv"
-
-
-def test_two_processes_do_not_write_one_file(tmp_path):
-    place = output.place(tmp_path, "v", WORK, set(), kinds=(CSV, PARQUET))
-    with output.TableFile(place, AUS, WORK) as file:
-        with pytest.raises(ValueError, match="another process"), output.TableFile(place, AUS, WORK):
-            pass
-        # Nor does who was refused take anything away.
-        assert all(path.with_name(f"{path.name}.part").exists() for path in place.tables)
-        file.write(next(rows(1)))
-        file.finish({})
-    assert len(require_pandas().read_parquet(tmp_path / "v.parquet")) == 1
+    assert place_of(tmp_path, "mine", (PARQUET,)).csv.name == "mine_2.csv"
+    assert place_of(tmp_path, "mine", (CSV,)).csv.name == "mine.csv"

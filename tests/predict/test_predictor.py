@@ -1,8 +1,10 @@
 """Recordings, arrays and single frames in; rows and tables out, the same whichever way the frames come."""
 
+import dataclasses
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -171,13 +173,75 @@ def test_what_is_no_frame_is_refused(predictor):
     assert len(predictor(pictures(2), aligned=True)) == 2
 
 
-def test_two_recordings_at_a_time_are_refused(predictor):
-    first = predictor.rows(pictures(12), aligned=True)
-    next(first)
-    with pytest.raises(ValueError, match="another recording is being scored"):
-        predictor(pictures(2), aligned=True)
-    first.close()
-    assert len(predictor(pictures(2), aligned=True)) == 2
+def taken_in_turn(*iterators):
+    """A row of each, again and again; all rows of each."""
+    rows = [[] for _ in iterators]
+    waiting = list(enumerate(iterators))
+    while waiting:
+        for one in list(waiting):
+            row = next(one[1], None)
+            if row is None:
+                waiting.remove(one)
+            else:
+                rows[one[0]].append(row)
+    return rows
+
+
+@pytest.mark.parametrize("mode", ["stream", "clips"])
+def test_several_recordings_at_a_time_are_each_as_alone(run, mode):
+    predictor = mdhr_jax.Predictor(run, mode=mode, batch=4)
+    sources = [
+        {"source": scene(), "detector": DotDetector(), "fps": 30.0},
+        {"source": pictures(9), "aligned": True},
+        {"source": [frame((60, 80))], "detector": DotDetector()},
+        {"source": [frame()] * 5, "detector": DotDetector()},
+        {"source": scene()[::-1], "detector": DotDetector()},
+    ]
+    alone = [list(predictor.rows(**source)) for source in sources]
+    predictor.push(pictures(1)[0])
+    found = taken_in_turn(*(predictor.rows(**source) for source in sources))
+    for rows, wanted in zip(found, alone, strict=True):
+        same = [(row.frame, row.face_id, row.timestamp, row.confidence, row.success) for row in wanted]
+        assert [(r.frame, r.face_id, r.timestamp, r.confidence, r.success) for r in rows] == same
+        for row, other in zip(rows, wanted, strict=True):
+            if other.success:
+                np.testing.assert_allclose(row.scores, other.scores, atol=1e-6)
+    assert predictor.flush()[0].frame == 1
+
+
+def test_what_is_given_up_leaves_the_others_alone(predictor):
+    def damaged():
+        yield from pictures(5, seed=3)
+        raise ValueError("is damaged")
+
+    images = pictures(12)
+    first, second = (predictor.rows(iter(images), aligned=True) for _ in range(2))
+    third = predictor.rows(damaged(), aligned=True)
+    rows = [next(first), next(second)]
+    with pytest.raises(ValueError, match="is damaged"):
+        list(third)
+    second.close()
+    rows = [rows[0], *first]
+    assert [row.frame for row in rows] == list(range(1, 13))
+    np.testing.assert_allclose(scores_of(rows), whole(predictor.trained, images), atol=TOLERANCE)
+    assert predictor._shared._parts == {}
+
+
+def test_scores_that_are_no_numbers_are_no_rows(run):
+    trained = checkpoint.load(run)
+    broken = jax.tree.map(lambda array: array * np.nan, trained.params)
+    predictor = mdhr_jax.Predictor(dataclasses.replace(trained, params=broken), batch=4)
+    with pytest.raises(ValueError, match=r"frame 1: scores are not finite \(nan"):
+        list(predictor.rows(pictures(5), aligned=True))
+
+
+def test_what_is_no_source_is_refused(predictor):
+    from mdhr_jax.predict.predictor import _timed
+
+    with pytest.raises(ValueError, match=r"a source is the path of a video.*found 0\."):
+        _timed(0)
+    with pytest.raises(ValueError, match=r"found the path 'one.png'"):
+        predictor(iter(["one.png", "two.png"]))
 
 
 def test_numbers_survive_the_file(predictor):

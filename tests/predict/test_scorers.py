@@ -1,5 +1,6 @@
 """Streams and windows equal what model and evaluation give for the same frames, however they are batched."""
 
+import dataclasses
 import functools
 import io
 
@@ -128,30 +129,67 @@ def test_frames_come_out_after_the_look_ahead(trained):
     assert len(scorer.take()) == 4
 
 
-def test_a_picture_alone_is_a_still_clip(trained):
-    """As evaluation would fill it up; of a single frame the model says nothing."""
+@pytest.mark.parametrize("clip", [CLIP, 9])
+def test_a_picture_alone_is_a_still_clip(trained, clip):
+    """As evaluation would fill it up, though the model looks at less; of one frame it says nothing."""
     (image,) = pictures(1)
+    trained = dataclasses.replace(trained, clip_length=clip)
     scorer, found = StreamScorer(trained, batch=4), {}
     for name in ("a", "b"):
         scorer.push(name, image)
         scorer.end(name)
     collect(scorer.drain(), found)
-    wanted = whole(trained, np.repeat(image[None], CLIP, 0))[:1]
+    wanted = whole(trained, np.repeat(image[None], clip, 0))[:1]
     for name in ("a", "b"):
         np.testing.assert_allclose(found[name], wanted, atol=TOLERANCE)
 
 
-def test_after_a_reset_nothing_of_before_is_left(trained):
-    scorer, found = StreamScorer(trained, batch=4), {}
-    for image in pictures(11, seed=5):
+@pytest.mark.parametrize("mode", ["stream", "clips"])
+def test_of_a_stream_that_is_forgotten_nothing_is_left(trained, mode):
+    """Not of one that ended under the same name either, nor of what was being computed; others go on."""
+    scorer, found = make_scorer(trained, mode, 4 if mode == "stream" else 1), {}
+    mine, other = pictures(11, seed=5), pictures(9)
+    for i, image in enumerate(mine):
         scorer.push("a", image)
-    scorer.reset()
-    images = pictures(9)
-    for image in images:
+        if i == 4:
+            scorer.end("a")
+        if i < 5:
+            scorer.push("b", other[i])
+    scorer.forget("a")
+    collect(scorer.take(), found)
+    assert "a" not in found
+    for image in other[5:]:
+        scorer.push("b", image)
+    for image in other:
         scorer.push("a", image)
-    scorer.end("a")
+    for name in ("a", "b"):
+        scorer.end(name)
     collect(scorer.drain(), found)
-    np.testing.assert_allclose(found["a"], whole(trained, images), atol=TOLERANCE)
+    np.testing.assert_allclose(found["a"], found["b"], atol=TOLERANCE)
+    if isinstance(scorer, StreamScorer):
+        np.testing.assert_allclose(found["a"], whole(trained, other), atol=TOLERANCE)
+        assert sorted(scorer._free) == list(range(len(scorer._pool.position) - 1))
+
+
+@pytest.mark.parametrize("mode", ["stream", "clips"])
+def test_faces_of_two_sizes_do_not_meet_in_a_batch(trained, mode):
+    scorer, found = make_scorer(trained, mode, 4), {}
+    large, small = pictures(9), pictures(9, edge=64)
+    for one, other in zip(large, small, strict=True):
+        scorer.push("large", one)
+        scorer.push("small", other)
+        collect(scorer.take(), found)
+    for name in ("large", "small"):
+        scorer.end(name)
+    collect(scorer.drain(), found)
+    alone = make_scorer(trained, mode, 4)
+    for image in small:
+        alone.push("small", image)
+    alone.end("small")
+    wanted = {}
+    collect(alone.drain(), wanted)
+    np.testing.assert_allclose(found["small"], wanted["small"], atol=TOLERANCE)
+    assert len(found["large"]) == 9
 
 
 def test_memory_does_not_grow_with_the_stream(trained):
