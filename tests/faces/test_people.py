@@ -109,6 +109,11 @@ def test_what_is_no_cut():
     assert cuts(_shot(0, 40, tones=(2, 5))) == []
     dim, bright = [list(_shot(0, 10, tones)) for tones in ((40, 80), (140, 180))]
     assert cuts([*dim[:5], *bright[5:]]) == []
+    # Somebody in front of a plain wall comes, moves wildly, and goes.
+    wall = [np.full((192, 256, 3), 40, np.uint8) for _ in range(9)]
+    for t in range(2, 7):
+        wall[t][40:140, 20 * t : 20 * t + 80] = np.random.default_rng(t).integers(0, 256, (100, 80, 3))
+    assert cuts(wall) == []
     # A black frame lies between two cuts; and of pictures of different things each stands alone.
     assert cuts([next(_shot(seed, 1)) for seed in range(9)]) == [*range(1, 9)]
     assert cuts([*_shot(0, 5), np.zeros((192, 256, 3), np.uint8), *_shot(1, 5)]) == [5, 6]
