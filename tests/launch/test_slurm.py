@@ -171,7 +171,8 @@ def test_what_only_the_script_is_told_makes_the_processes_save(sent, cluster):
     wait_for(lambda: signals(cluster.directory) == [["SIGUSR1"]] * 2, process)
     process.send_signal(sent)
     done = end(process)
-    assert done.returncode == SAVED, done.stderr
+    # The second signal may find the one that has saved at its very end, which is the same to the script.
+    assert done.returncode in (SAVED, 128 + signal.SIGUSR1), done.stderr
     assert signals(cluster.directory)[0] == ["SIGUSR1"] * 2
     assert cluster.requeued == ["7"]
 
