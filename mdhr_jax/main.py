@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mdhr_jax import commands
+from mdhr_jax import commands, freed_memory
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="Configuration file, such as configs/bp4d.py."
@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     if config.debug.deterministic:
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_gpu_deterministic_ops=true"
 
+    freed_memory.keep()
     # Imported late: JAX reads the environment when it starts, and wrong flags are reported at once.
     from mdhr_jax import distributed
     from mdhr_jax.training import protocols, results, run, workdir

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mdhr_jax import commands
+from mdhr_jax import commands, freed_memory
 
 TASKS = {
     "facts": "mdhr_jax.bench.facts:gather",
@@ -68,6 +68,7 @@ def main(arguments: list[str]) -> int:
     task, text, result = arguments
 
     def command() -> None:
+        freed_memory.keep()
         module, function = TASKS[task].split(":")
         found = getattr(importlib.import_module(module), function)(**json.loads(text))
         Path(result).write_text(json.dumps(found), encoding="utf-8")

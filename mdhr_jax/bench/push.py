@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mdhr_jax import commands
+from mdhr_jax import commands, freed_memory
 from mdhr_jax.progress import Progress
 
 MOST_GROWTH = 0.10
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from mdhr_jax.predict.predictor import Predictor
 
+    freed_memory.keep()
     predictor = Predictor(arguments.checkpoint)
     tail = _TAIL + predictor.look_ahead
     if not tail < arguments.after < arguments.frames:

@@ -113,8 +113,9 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch D"]:
         """Applies the map."""
-        y = operations.product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
-        return y if self.bias is None else y + self.bias[...].astype(self.dtype)
+        bias = None if self.bias is None else self.bias[...].astype(self.dtype)
+        mapped: Any = operations.product(x.astype(self.dtype), self.kernel[...].astype(self.dtype), bias)
+        return mapped
 
 
 class Conv(nnx.Module):
@@ -290,11 +291,9 @@ class LayerNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "*batch C"]) -> Float[Array, "*batch C"]:
         """Normalises each vector."""
-        x = x.astype(self.statistics)
-        centred = x - x.mean(-1, keepdims=True)
-        var = jnp.mean(jnp.square(centred), -1, keepdims=True)
-        y = centred * jax.lax.rsqrt(var + self.eps) * self.scale[...].astype(self.statistics)
-        return (y + self.bias[...].astype(self.statistics)).astype(self.dtype)
+        scale, bias = (param[...].astype(self.statistics) for param in (self.scale, self.bias))
+        normalised: Any = operations.layer_norm(x, scale, bias, self.eps)
+        return normalised.astype(self.dtype)
 
 
 class LinearBlock(nnx.Module):

@@ -4,6 +4,7 @@ What they compute is the same on every device.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -33,26 +34,32 @@ gradient_stored.defvjp(lambda x: (x, None), lambda _, gradient: (stored(gradient
 
 
 @jax.custom_vjp
-def product(x: Float[Array, "*batch C"], kernel: Float[Array, "C D"]) -> Float[Array, "*batch D"]:
-    """Matrix product of vectors and a kernel.
+def product(
+    x: Float[Array, "*batch C"], kernel: Float[Array, "C D"], bias: Float[Array, " D"] | None = None
+) -> Float[Array, "*batch D"]:
+    """Matrix product of vectors and a kernel, and a bias added.
 
     Its gradients are products of matrices that lie in memory as they are read: what JAX derives transposes
     the larger one first, which takes CPUs longer than the product.
     """
-    return x @ kernel
+    y = x @ kernel
+    return y if bias is None else y + bias
 
 
-def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ kernel, (x, kernel)
+def _product_forward(
+    x: Array, kernel: Array, bias: Array | None
+) -> tuple[Array, tuple[Array, Array, Array | None]]:
+    return product(x, kernel, bias), (x, kernel, bias)
 
 
-def _product_backward(kept: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel = kept
-    gradient = stored(gradient)
-    rows, columns = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
+def _product_backward(
+    kept: tuple[Array, Array, Array | None], gradient: Array
+) -> tuple[Array, Array, Array | None]:
+    x, kernel, bias = kept
+    rows, columns = x.reshape(-1, x.shape[-1]), stored(gradient.reshape(-1, gradient.shape[-1]))
     of_kernel = jax.lax.dot_general(rows, columns, (((0,), (0,)), ((), ())))
     of_rows = jax.lax.dot_general(columns, kernel, (((1,), (1,)), ((), ())))
-    return of_rows.reshape(x.shape), of_kernel
+    return of_rows.reshape(x.shape), of_kernel, None if bias is None else jnp.sum(columns, 0)
 
 
 product.defvjp(_product_forward, _product_backward)
@@ -175,3 +182,67 @@ def _sum_to(values: Array, shape: tuple[int, ...]) -> Array:
 
 
 batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
+
+
+@jax.custom_vjp
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Gaussian error linear unit, x/2 (1 + erf(x / sqrt 2)), computed in float32 or above.
+
+    Its gradient computes the error function once more rather than keep parts of it.
+    """
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return (wide * _normal_below(wide)).astype(x.dtype)
+
+
+def _normal_below(x: Array) -> Array:
+    """Probability that a normal variable is below x."""
+    return 0.5 + 0.5 * jax.lax.erf(x * jnp.asarray(math.sqrt(0.5), x.dtype))
+
+
+def _gelu_backward(x: Array, gradient: Array) -> tuple[Array]:
+    # Other values to the compiler, which would keep the error function of the forward pass.
+    wide = stored(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+    density = jnp.exp(-0.5 * jnp.square(wide)) * jnp.asarray(1.0 / math.sqrt(2.0 * math.pi), wide.dtype)
+    return ((gradient * (_normal_below(wide) + wide * density)).astype(x.dtype),)
+
+
+gelu.defvjp(lambda x: (gelu(x), x), _gelu_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_norm(
+    x: Float[Array, "*batch C"], scale: Float[Array, " C"], bias: Float[Array, " C"], eps: float
+) -> Float[Array, "*batch C"]:
+    """Normalises each vector by its mean and biased variance.
+
+    The gradient is the closed form, of the vectors themselves: nothing else of their size is kept.
+
+    Args:
+        x: vectors.
+        scale, bias: of each element; their number format is that of the statistics and of the result.
+        eps: added to the variance.
+    """
+    return _layer_norm_forward(x, scale, bias, eps)[0]
+
+
+def _layer_norm_forward(x: Array, scale: Array, bias: Array, eps: float) -> Any:
+    wide = x.astype(scale.dtype)
+    mean = stored(jnp.mean(wide, -1, keepdims=True))
+    factor = stored(jax.lax.rsqrt(jnp.mean(jnp.square(wide - mean), -1, keepdims=True) + eps))
+    return (wide - mean) * factor * scale + bias, (x, mean, factor, scale)
+
+
+def _layer_norm_backward(eps: float, kept: Any, gradient: Array) -> Any:
+    x, mean, factor, scale = kept
+    # Others to the compiler, which would keep the differences of the forward pass.
+    mean, factor = stored(mean), stored(factor)
+    wide, inner = x.astype(scale.dtype), gradient * scale
+    vectors = tuple(range(x.ndim - 1))
+    total = stored(jnp.mean(inner, -1, keepdims=True))
+    along = stored(jnp.mean(inner * ((wide - mean) * factor), -1, keepdims=True))
+    of_x = factor * (inner - total - (wide - mean) * factor * along)
+    of_scale = jnp.sum((wide - mean) * factor * gradient, vectors)
+    return of_x.astype(x.dtype), of_scale, jnp.sum(gradient, vectors)
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)

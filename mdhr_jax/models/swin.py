@@ -13,6 +13,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from mdhr_jax.models import operations
+from mdhr_jax.models.attention import attend
 from mdhr_jax.models.backbone import BackboneFeatures
 from mdhr_jax.models.layers import (
     Conv,
@@ -87,7 +89,7 @@ class WindowAttention(nnx.Module):
     """Multi-head self-attention inside windows."""
 
     def __init__(self, width: int, heads: int, *, precision: Precision, rngs: nnx.Rngs):
-        self.heads, self.statistics, self.dtype = heads, precision.statistics, precision.dtype
+        self.heads, self.statistics = heads, precision.statistics
         dense = {"kernel_init": _WEIGHT_INIT, "bias_init": zeros, "precision": precision, "rngs": rngs}
         self.qkv = Linear(width, 3 * width, **dense)
         self.proj = Linear(width, width, **dense)
@@ -100,20 +102,12 @@ class WindowAttention(nnx.Module):
         mask: Float[np.ndarray, "W S S"] | None,
     ) -> Float[Array, "B W S C"]:
         """Mixes the S tokens of each of the W windows of an image."""
-        *batch, tokens, width = windows.shape
-        head_width = width // self.heads
-        qkv = self.qkv(windows).reshape(*batch, tokens, 3, self.heads, head_width)
-        query, key, value = (qkv[..., i, :, :] for i in range(3))
-        query = query * jnp.asarray(head_width**-0.5, query.dtype)
-        scores = jnp.einsum("bwqhd,bwkhd->bwhqk", query, key).astype(self.statistics)
+        batch, count, tokens, width = windows.shape
+        qkv = self.qkv(windows).reshape(batch, count, tokens, 3, self.heads, width // self.heads)
         bias = self.bias_table[...][relative_position_index().reshape(-1)]
-        bias = bias.reshape(tokens, tokens, self.heads).transpose(2, 0, 1)
-        scores = scores + bias.astype(self.statistics)
-        if mask is not None:
-            scores = scores + jnp.asarray(mask, self.statistics)[:, None]
-        weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
-        mixed = jnp.einsum("bwhqk,bwkhd->bwqhd", weights, value)
-        return self.proj(mixed.reshape(*batch, tokens, width))
+        bias = bias.reshape(tokens, tokens, self.heads).transpose(2, 0, 1).astype(self.statistics)
+        mixed = attend(qkv, bias, None if mask is None else jnp.asarray(mask, self.statistics))
+        return self.proj(mixed.reshape(batch, count, tokens, width))
 
 
 class SwinBlock(nnx.Module):
@@ -142,7 +136,7 @@ class SwinBlock(nnx.Module):
         """Both branches; the key is for the stochastic depth."""
         attention_key, mlp_key = (None, None) if rng is None else jax.random.split(rng)
         x = x + self.drop_path(self._attend(self.norm1(x)), attention_key)
-        hidden = jax.nn.gelu(self.fc1(self.norm2(x)), approximate=False)
+        hidden = operations.gelu(self.fc1(self.norm2(x)))
         return x + self.drop_path(self.fc2(hidden), mlp_key)
 
     def _attend(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:

@@ -20,7 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mdhr_jax import commands
+from mdhr_jax import commands, freed_memory
 from mdhr_jax.progress import announce, counted
 
 FORMATS = ("csv", "parquet", "both")
@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError, OSError, ImportError: nothing can be done, with what is wrong.
     """
     _check(arguments)
+    freed_memory.keep()
     # JAX takes seconds to start; wrong options are told at once.
     from mdhr_jax.predict.bar import Bar
     from mdhr_jax.predict.job import Job

@@ -71,13 +71,57 @@ def test_what_is_stored_is_the_same_and_has_its_gradient():
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (2, 3, 4, 5), (5,)])
-def test_the_gradient_of_a_product_is_that_of_its_definition(float64, shape):
-    x, kernel = (values(*size, seed=i).astype(jnp.float64) for i, size in enumerate((shape, (5, 3))))
-    found, pull = jax.vjp(operations.product, x, kernel)
-    expected, expected_pull = jax.vjp(jnp.matmul, x, kernel)
+@pytest.mark.parametrize("bias", [False, True])
+def test_the_gradient_of_a_product_is_that_of_its_definition(float64, shape, bias):
+    sizes = [shape, (5, 3), (3,)][: 3 if bias else 2]
+    given = [values(*size, seed=i).astype(jnp.float64) for i, size in enumerate(sizes)]
+    found, pull = jax.vjp(operations.product, *given)
+    expected, expected_pull = jax.vjp(lambda x, kernel, bias=0.0: x @ kernel + bias, *given)
     np.testing.assert_array_equal(found, expected)
     for ours, plain in zip(pull(found), expected_pull(found), strict=True):
+        assert ours.shape == plain.shape
         np.testing.assert_allclose(ours, plain, rtol=1e-12, atol=1e-13)
+
+
+def test_gelu_and_its_gradient_are_those_of_the_definition(float64):
+    x, gradient = (3 * values(1000, seed=seed).astype(jnp.float64) for seed in (0, 1))
+    found, pull = jax.vjp(operations.gelu, x)
+    expected, expected_pull = jax.vjp(lambda x: jax.nn.gelu(x, approximate=False), x)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(pull(gradient)[0], expected_pull(gradient)[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(jnp.float32, 1e-6), (jnp.bfloat16, 2e-2)])
+def test_gelu_computes_in_float32_and_keeps_the_format(dtype, error):
+    x = jnp.linspace(-6, 6, 1001).astype(dtype)
+    found, pull = jax.vjp(operations.gelu, x)
+    assert found.dtype == pull(found)[0].dtype == dtype
+    wide = x.astype(jnp.float32)
+    np.testing.assert_allclose(found.astype(jnp.float32), jax.nn.gelu(wide, approximate=False), atol=error)
+
+
+def plain_layer_norm(x, scale, bias):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), -1, keepdims=True) + 1e-5) * scale + bias
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 3, 5, 6)])
+def test_the_gradient_of_layer_norm_is_that_of_its_definition(float64, shape):
+    x, gradient = (values(*shape, seed=seed).astype(jnp.float64) for seed in (0, 1))
+    scale, bias = (values(shape[-1], seed=seed).astype(jnp.float64) for seed in (2, 3))
+    found, pull = jax.vjp(lambda *given: operations.layer_norm(*given, 1e-5), x, scale, bias)
+    expected, expected_pull = jax.vjp(plain_layer_norm, x, scale, bias)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+    for ours, plain in zip(pull(gradient), expected_pull(gradient), strict=True):
+        assert ours.shape == plain.shape
+        np.testing.assert_allclose(ours, plain, rtol=1e-10, atol=1e-12)
+
+
+def test_layer_norm_keeps_the_formats():
+    x, one = values(8, 3).astype(jnp.bfloat16), jnp.ones((3,), jnp.float32)
+    found, pull = jax.vjp(lambda *given: operations.layer_norm(*given, 1e-5), x, one, one)
+    assert found.dtype == jnp.float32
+    assert [gradient.dtype for gradient in pull(found)] == [jnp.bfloat16, jnp.float32, jnp.float32]
 
 
 def test_a_stored_gradient_is_the_same():
