@@ -20,6 +20,7 @@ TASKS = {
     "facts": "mdhr_jax.bench.facts:gather",
     "ceilings": "mdhr_jax.bench.ceilings:measure",
     "case": "mdhr_jax.bench.cases:measure",
+    "peak_of_reference": "mdhr_jax.bench.cases:peak_of_reference",
     "counting": "mdhr_jax.bench.counting:measure",
     "predicting": "mdhr_jax.bench.predicting:measure",
     "input": "mdhr_jax.bench.input:measure",

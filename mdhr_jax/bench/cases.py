@@ -180,6 +180,31 @@ def _others(case: Case, inputs: Any, values: Any, stack: contextlib.ExitStack) -
     return found
 
 
+def peak_of_reference(**fields: Any) -> int:
+    """Bytes that this process needs at most to do a case once on CPUs with one form of the reference alone.
+
+    Args:
+        **fields: of a `Case`; `forms` has one.
+
+    Raises:
+        ValueError, OSError, ImportError: with what is wrong.
+    """
+    from mdhr_jax import facs
+    from mdhr_jax.bench import timing
+    from mdhr_jax.bench.theirs import Theirs
+    from mdhr_jax.interop.comparison_inputs import make_inputs
+    from mdhr_jax.interop.reference_checkout import open_checkout
+
+    case = Case(**fields)
+    au_set = facs.get(case.dataset)
+    inputs = make_inputs(au_set, case.batch, case.clip_length, 0)
+    theirs = Theirs(open_checkout(Path(str(case.reference)), au_set), case.backbone, case.forms[0], "cpu")
+    runner = theirs.training(inputs) if case.kind == "train" else theirs.forward(inputs)
+    timing.seconds_of(runner, 1)
+    timing.seconds_of(runner, 1)
+    return _resident_peak()
+
+
 def _times(seconds: tuple[float, ...], frames: int) -> dict[str, Any]:
     median = statistics.median(seconds)
     return {"seconds": list(seconds), "median": median, "frames_per_second": frames / median}
@@ -194,4 +219,8 @@ def _peak_bytes(device: Any) -> int:
     told = (device.memory_stats() or {}).get("peak_bytes_in_use")
     if told:
         return int(told)
+    return _resident_peak()
+
+
+def _resident_peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

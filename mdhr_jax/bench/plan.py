@@ -1,5 +1,6 @@
 """Everything that a call of the command measures, one task after the other, as one record for JSON."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.util
@@ -115,6 +116,8 @@ def measure(
             progress.update(0, note=_words(task, arguments))
             try:
                 found = apart.run(task, arguments)
+                if task == "case" and facts["platform"] == "cpu":
+                    _add_peaks(found)
             except RuntimeError as error:
                 found = {**_failed(task, arguments), "failed": str(error)}
             if isinstance(record[place], list) and not isinstance(found, list):
@@ -125,6 +128,15 @@ def measure(
             kept(record)
             progress.update()
     return record
+
+
+def _add_peaks(found: dict[str, Any]) -> None:
+    """What each form of the reference needs at most: on CPUs a process tells that only of itself."""
+    for form in found["reference"]:
+        if "skipped" not in form:
+            arguments = {**found["case"], "forms": [form["form"]]}
+            with contextlib.suppress(RuntimeError):  # It is then not told; the times stand.
+                form["peak_bytes"] = apart.run("peak_of_reference", arguments)
 
 
 def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -113,7 +113,7 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
         notes = (
             "GFLOP of one run before optimisation; GB/s by the bytes that XLA counts; again: compiled once "
             "more with what is kept on disk; planned: arguments, results and intermediate values; peak: of "
-            "the device where it tells, else of the process before PyTorch is loaded",
+            "the device where it tells, else of a process that has only ours or only the reference's form",
         )
         made.append(Table(f"{title}: what ours costs", columns, tuple(costs), notes))
     return made

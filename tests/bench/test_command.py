@@ -61,6 +61,8 @@ def tasks(monkeypatch):
                 for form in arguments["forms"]
             ]
             return {"case": arguments, "frames": 16, "ours": OURS, "reference": reference}
+        if task == "peak_of_reference":
+            return 5 * 2**20
         if task == "counting":
             theirs = 14.0 if arguments["reference"] else None
             return {"frames": 50048, "windows": 8, "batches": 391, "ours": 0.1, "theirs": theirs}
@@ -89,7 +91,7 @@ def checkout(tmp_path, monkeypatch):
 
 def test_everything_is_asked_for_once(tasks, checkout, capsys):
     assert bench.main(["--reference", checkout, "--measure-ceilings"]) == 0
-    kinds = [arguments.get("kind", task) for task, arguments in tasks[0]]
+    kinds = [arguments.get("kind", task) for task, arguments in tasks[0] if task != "peak_of_reference"]
     assert kinds == [
         *("facts", "ceilings", "train", "train", "eval", "eval", "predict", "predict"),
         *("counting", "input", "epoch", "epoch"),
@@ -101,6 +103,25 @@ def test_everything_is_asked_for_once(tasks, checkout, capsys):
     shown = capsys.readouterr().out
     assert "2.00  1.50-2.50  reference, released" in shown
     assert "0.006% (resnet50, float32)" in shown
+
+
+def test_what_the_reference_needs_on_cpus_is_asked_of_a_process_that_has_nothing_else(
+    tasks, checkout, capsys
+):
+    command = ["train", "--reference", checkout, "--backbone", "resnet50", "--forms", "released,compile"]
+    assert bench.main(command) == 0
+    asked = [arguments["forms"] for task, arguments in tasks[0] if task == "peak_of_reference"]
+    assert asked == [["released"], ["compile"]]
+    assert "released 5, compile 5" in capsys.readouterr().out
+    tasks[1]["peak_of_reference"] = RuntimeError("no memory is left")
+    assert bench.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "2.00  1.50-2.50  reference, released" in shown
+    assert "released 5" not in shown
+    tasks[0].clear()
+    tasks[1]["facts"] = FACTS | {"platform": "gpu"}
+    assert bench.main([*command, "--precision", "float32"]) == 0
+    assert not [task for task, _ in tasks[0] if task == "peak_of_reference"]
 
 
 def test_predicting_beside_the_reference(tasks, checkout, monkeypatch, tmp_path, capsys):
