@@ -16,9 +16,10 @@ def keep() -> bool:
     A step on CPUs asks for its intermediate values in one piece of some gigabytes and gives it back at its
     end; the C library then returns it to the system, which clears it page by page in the next step. Kept,
     it stays with the process until its end; where a small object has come to lie in the freed piece, another
-    piece is taken, so that a process may need up to twice the intermediate values. Does nothing without the GNU C library, where an accelerator's
-    plugin is installed, or where the environment has settings of its own for the allocator (MALLOC_...,
-    GLIBC_TUNABLES).
+    piece is taken, so that a process may need up to twice the intermediate values.
+
+    Does nothing without the GNU C library, where an accelerator's plugin is installed, or where the
+    environment has settings of its own for the allocator (MALLOC_..., GLIBC_TUNABLES).
 
     Returns:
         Whether memory is kept from now on.
