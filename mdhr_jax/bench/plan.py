@@ -1,6 +1,5 @@
 """Everything that a call of the command measures, one task after the other, as one record for JSON."""
 
-import contextlib
 import dataclasses
 import datetime
 import importlib.util
@@ -135,8 +134,10 @@ def _add_peaks(found: dict[str, Any]) -> None:
     for form in found["reference"]:
         if "skipped" not in form:
             arguments = {**found["case"], "forms": [form["form"]]}
-            with contextlib.suppress(RuntimeError):  # It is then not told; the times stand.
+            try:
                 form["peak_bytes"] = apart.run("peak_of_reference", arguments)
+            except RuntimeError as error:  # The times stand.
+                form["peak_failed"] = str(error)
 
 
 def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

@@ -94,11 +94,7 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
                 "-" if again is None else f"{again:.1f}",
                 "-" if ours["planned_bytes"] is None else f"{ours['planned_bytes'] / 2**20:.0f}",
                 f"{ours['peak_bytes'] / 2**20:.0f}",
-                ", ".join(
-                    f"{form['form']} {form['peak_bytes'] / 2**20:.0f}"
-                    for form in case["reference"]
-                    if form.get("peak_bytes")
-                ),
+                ", ".join(text for form in case["reference"] if (text := _peak(form))),
             )
         )
     title = TITLES[kind]
@@ -117,6 +113,13 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
         )
         made.append(Table(f"{title}: what ours costs", columns, tuple(costs), notes))
     return made
+
+
+def _peak(form: Mapping[str, Any]) -> str:
+    """What a form of the reference needed at most, or why that is not known."""
+    if "peak_failed" in form:
+        return f"{form['form']}: {form['peak_failed']}"
+    return f"{form['form']} {form['peak_bytes'] / 2**20:.0f}" if form.get("peak_bytes") else ""
 
 
 def _ceilings(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:

@@ -34,6 +34,8 @@ class Theirs:
     def __init__(self, checkout: Checkout, backbone: str, form: str, device: str):
         self._torch: Any = import_torch()
         self._checkout, self._device = checkout, device
+        # Of other forms in this process.
+        self._taken = int(self._torch.cuda.memory_allocated()) if device == "cuda" else 0
         self._autocast = "amp" in form
         self._free = form != "released"
         self._compiled = "compile" in form
@@ -84,12 +86,12 @@ class Theirs:
         return Runner(run, self._wait)
 
     def peak_bytes(self) -> int | None:
-        """Most memory of the device that tensors have had since the last call; None on CPUs."""
+        """Most memory of the device that this form's tensors have had since the last call; None on CPUs."""
         if self._device != "cuda":
             return None
         peak = int(self._torch.cuda.max_memory_allocated())
         self._torch.cuda.reset_peak_memory_stats()
-        return peak
+        return peak - self._taken
 
     def _clips(self, inputs: Inputs) -> Any:
         clips = np.ascontiguousarray(inputs.clips.transpose(0, 1, 4, 2, 3), np.float32)
@@ -105,14 +107,14 @@ class Theirs:
 
     @contextlib.contextmanager
     def _settings(self) -> Iterator[None]:
-        """TF32 as the form has it; it is the whole process's."""
-        flags = self._torch.backends.cuda.matmul
-        before = flags.allow_tf32
-        flags.allow_tf32 = before or self._free
+        """TF32 and cuDNN's choice by trial as the form has them; they are the whole process's."""
+        products, cudnn = self._torch.backends.cuda.matmul, self._torch.backends.cudnn
+        before = products.allow_tf32, cudnn.benchmark
+        products.allow_tf32, cudnn.benchmark = (flag or self._free for flag in before)
         try:
             yield
         finally:
-            flags.allow_tf32 = before
+            products.allow_tf32, cudnn.benchmark = before
 
     def _wait(self) -> None:
         if self._device == "cuda":

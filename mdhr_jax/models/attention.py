@@ -17,9 +17,9 @@ def attend(
 ) -> Float[Array, "B W S h d"]:
     """Multi-head attention among the S tokens of each window; softmax in the bias's number format.
 
-    Its gradient is that of the definition. It keeps queries, keys, values and weights in the order of its
-    products, puts the three gradients side by side instead of adding up padded ones, and sums the bias's
-    over windows as a product, all of which CPUs do faster.
+    The gradient is that of the definition, written out for the sake of CPUs: queries, keys, values and
+    weights are kept in the order of its products, the gradients of the three are put side by side instead
+    of padded and added, and that of the bias is summed over windows as a product.
 
     Args:
         qkv: queries, keys and values of each head.
@@ -34,7 +34,7 @@ def attend(
 
 def _forward(qkv: Array, bias: Array, mask: Array | None) -> tuple[Array, Any]:
     query, key, value = (part.transpose(0, 1, 3, 2, 4) for part in jnp.unstack(qkv, axis=3))
-    scores = jnp.einsum("bwhqd,bwhkd->bwhqk", query, key).astype(bias.dtype)
+    scores = jnp.einsum("bwhqd,bwhkd->bwhqk", query, key, preferred_element_type=bias.dtype)
     scores = scores * _scale(query, bias.dtype) + bias
     if mask is not None:
         scores = scores + mask[:, None]
@@ -46,7 +46,7 @@ def _forward(qkv: Array, bias: Array, mask: Array | None) -> tuple[Array, Any]:
 def _backward(kept: Any, gradient: Array) -> tuple[Array, Array, None]:
     query, key, value, weights, bias = kept
     gradient = stored(gradient.transpose(0, 1, 3, 2, 4))
-    of_weights = jnp.einsum("bwhqd,bwhkd->bwhqk", gradient, value).astype(bias.dtype)
+    of_weights = jnp.einsum("bwhqd,bwhkd->bwhqk", gradient, value, preferred_element_type=bias.dtype)
     wide = weights.astype(bias.dtype)
     of_scores = wide * (of_weights - jnp.sum(wide * of_weights, -1, keepdims=True))
     of_bias = _summed(of_scores)

@@ -13,12 +13,20 @@ from jaxtyping import Array, Float, Int8
 
 
 def stored(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The same array, which CPUs finish before they read it on.
+    """The same array, which CPUs write to memory before they read it on.
 
     To compute elements in the order of a transposition costs them more than to write and read the array;
     accelerators do better with both in one.
     """
     return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda array: array)
+
+
+def hidden(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The same array, which the compiler takes for another: what it has computed of x is computed anew.
+
+    Otherwise it keeps for the backward pass what the forward pass computes from the same values.
+    """
+    return jax.lax.optimization_barrier(x)
 
 
 @jax.custom_vjp
@@ -200,8 +208,7 @@ def _normal_below(x: Array) -> Array:
 
 
 def _gelu_backward(x: Array, gradient: Array) -> tuple[Array]:
-    # Other values to the compiler, which would keep the error function of the forward pass.
-    wide = stored(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = hidden(x).astype(jnp.promote_types(x.dtype, jnp.float32))
     density = jnp.exp(-0.5 * jnp.square(wide)) * jnp.asarray(1.0 / math.sqrt(2.0 * math.pi), wide.dtype)
     return ((gradient * (_normal_below(wide) + wide * density)).astype(x.dtype),)
 
@@ -222,11 +229,15 @@ def layer_norm(
         scale, bias: of each element; their number format is that of the statistics and of the result.
         eps: added to the variance.
     """
-    return _layer_norm_forward(x, scale, bias, eps)[0]
+    wide = x.astype(scale.dtype)
+    mean = jnp.mean(wide, -1, keepdims=True)
+    factor = jax.lax.rsqrt(jnp.mean(jnp.square(wide - mean), -1, keepdims=True) + eps)
+    return (wide - mean) * factor * scale + bias
 
 
 def _layer_norm_forward(x: Array, scale: Array, bias: Array, eps: float) -> Any:
     wide = x.astype(scale.dtype)
+    # Stored, because CPUs would broadcast them to the size of x.
     mean = stored(jnp.mean(wide, -1, keepdims=True))
     factor = stored(jax.lax.rsqrt(jnp.mean(jnp.square(wide - mean), -1, keepdims=True) + eps))
     return (wide - mean) * factor * scale + bias, (x, mean, factor, scale)
@@ -234,8 +245,7 @@ def _layer_norm_forward(x: Array, scale: Array, bias: Array, eps: float) -> Any:
 
 def _layer_norm_backward(eps: float, kept: Any, gradient: Array) -> Any:
     x, mean, factor, scale = kept
-    # Others to the compiler, which would keep the differences of the forward pass.
-    mean, factor = stored(mean), stored(factor)
+    mean, factor = hidden(mean), hidden(factor)
     wide, inner = x.astype(scale.dtype), gradient * scale
     vectors = tuple(range(x.ndim - 1))
     total = stored(jnp.mean(inner, -1, keepdims=True))

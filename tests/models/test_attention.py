@@ -64,5 +64,46 @@ def test_attention_keeps_the_formats():
     found, pull = jax.vjp(lambda *given: attend(*given, mask), qkv, bias)
     assert found.dtype == jnp.bfloat16
     assert [gradient.dtype for gradient in pull(found)] == [jnp.bfloat16, jnp.float32]
-    exact = attend(qkv.astype(jnp.float32), bias, mask)
+    wide = qkv.astype(jnp.float32)
+    exact, exact_pull = jax.vjp(lambda *given: attend(*given, mask), wide, bias)
     np.testing.assert_allclose(found.astype(jnp.float32), exact, atol=0.06)
+    for ours, theirs in zip(pull(found), exact_pull(found.astype(jnp.float32)), strict=True):
+        apart = jnp.linalg.norm(ours.astype(jnp.float32) - theirs) / jnp.linalg.norm(theirs)
+        assert apart < 0.01
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+from mdhr_jax.models import operations
+from mdhr_jax.models.attention import attend
+
+draw = np.random.default_rng(0).standard_normal
+mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+norm = lambda *given: operations.layer_norm(*given, 1e-5)
+for function, *sizes in (
+    (lambda qkv, bias: attend(qkv, bias, None), (8, 2, 9, 3, 2, 4), (2, 9, 9)),
+    (norm, (8, 5, 6), (6,), (6,)),
+    (operations.gelu, (8, 5, 6)),
+    (operations.product, (8, 5, 6), (6, 3), (3,)),
+):
+    given = [jnp.asarray(draw(size), jnp.float32) for size in sizes]
+    def both(*given):
+        found, pull = jax.vjp(function, *given)
+        return found, *pull(jnp.cos(found))
+    placed = [jax.device_put(x, split if i == 0 else whole) for i, x in enumerate(given)]
+    found, expected = jax.jit(both)(*placed), jax.jit(both)(*given)
+    for ours, one in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, one, rtol=1e-5, atol=1e-5)
+    for of_batch in found[:2]:
+        assert of_batch.sharding.is_equivalent_to(split, of_batch.ndim), of_batch.sharding
+print("alike")
+"""
+
+
+def test_operations_over_several_devices_give_the_same_and_stay_split(run_python, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
+    done = run_python("-c", SHARDED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "alike"
