@@ -38,19 +38,23 @@ cd "$(dirname "$0")/.." || exit 2
 mkdir -p "$folder" || exit 2
 failed=0
 
+records=()
 measure() { # NAME ARGUMENT ...
-    "$python" -m mdhr_jax.bench "${@:2}" --json "$folder/$1.json" || failed=1
+    local record=$folder/$1.json
+    rm -f "$record"
+    "$python" -m mdhr_jax.bench "${@:2}" --json "$record" || failed=1
+    [[ ! -f $record ]] || records+=("$record")
 }
 
-measure train-resnet50-bf16 train --reference "$checkout" --backbone resnet50 --precision bfloat16 --batch 8 \
-    --measure-ceilings
-measure train-resnet50-f32 train --reference "$checkout" --backbone resnet50 --precision float32 --batch 8 --no-cache
-measure train-swin-bf16 train --reference "$checkout" --backbone swin_base --precision bfloat16 --batch 8
-measure eval eval --reference "$checkout" --precision bfloat16 --batch 8 --forms released,amp --no-cache
-records=()
-for record in "$folder"/{train-*,eval}.json; do
-    [[ -f $record ]] && records+=("$record")
-done
+swin=(--reference "$checkout" --backbone swin_base --batch 8)
+resnet=(--reference "$checkout" --backbone resnet50 --batch 8)
+measure train-resnet50-bf16 train "${resnet[@]}" --precision bfloat16 --measure-ceilings
+measure train-resnet50-f32 train "${resnet[@]}" --precision float32 --no-cache
+measure train-swin-bf16 train "${swin[@]}" --precision bfloat16
+measure train-swin-f32 train "${swin[@]}" --precision float32 --no-cache
+measure eval eval --reference "$checkout" --precision bfloat16 --batch 8 --no-cache
+also=()
+[[ ${#records[@]} -eq 0 ]] || also=(--also "${records[@]}")
 measure predict predict --backbone resnet50 --precision bfloat16 --batch 1,8 --clip-length 1 --no-cache \
-    --report docs/performance.md --also "${records[@]}"
+    --report docs/performance.md "${also[@]}"
 exit "$failed"

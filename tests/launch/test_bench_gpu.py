@@ -1,0 +1,63 @@
+"""What the script for GPUs asks the benchmark for, with a Python that only pretends to measure."""
+
+import pytest
+
+from tests.launch.started import run
+
+PYTHON = """#!/bin/sh
+printf '%s\\n' "$*" >> "$CALLS"
+case "$*" in *"$FAILING"*) exit 1 ;; esac
+while [ $# -gt 1 ]; do [ "$1" = --json ] && echo '{}' > "$2"; shift; done
+"""
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Runs the script; returns its exit code and the benchmark's command lines."""
+    (tmp_path / "MDHR").mkdir()
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    given = {"PYTHON": str(python), "CALLS": str(tmp_path / "calls")}
+
+    def start(failing="nothing at all"):
+        folders = tmp_path / "MDHR", tmp_path / "found"
+        done = run("launch/bench_gpu.sh", *folders, FAILING=failing, **given)
+        return done.returncode, (tmp_path / "calls").read_text().splitlines()
+
+    return start
+
+
+def test_every_record_is_reported(asked, tmp_path):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found/train-older.json").write_text("{}")
+    code, calls = asked()
+    assert code == 0
+    kinds = [call.split()[2] for call in calls]
+    assert kinds == ["train"] * 4 + ["eval", "predict"]
+    trained = [call for call in calls if " train " in call]
+    for backbone in ("resnet50", "swin_base"):
+        for precision in ("bfloat16", "float32"):
+            assert sum(f"{backbone} --batch 8 --precision {precision}" in call for call in trained) == 1
+    assert all(f"--reference {tmp_path / 'MDHR'}" in call for call in calls[:5])
+    also = calls[-1].split("--also ")[1].split(" --json")[0].split()
+    assert [path.rsplit("/", 1)[1] for path in also] == [
+        *("train-resnet50-bf16.json", "train-resnet50-f32.json"),
+        *("train-swin-bf16.json", "train-swin-f32.json", "eval.json"),
+    ]
+
+
+def test_what_fails_leaves_the_others_alone_and_is_told(asked, tmp_path):
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found/train-swin-bf16.json").write_text("{}")  # Of an earlier try.
+    code, calls = asked("swin_base --batch 8 --precision bfloat16")
+    assert code == 1
+    assert len(calls) == 6
+    assert "train-swin-bf16.json" not in calls[-1]
+    assert "train-swin-f32.json" in calls[-1]
+
+
+def test_with_no_record_there_is_none_to_add(asked):
+    code, calls = asked("MDHR")
+    assert code == 1
+    assert "--also" not in calls[-1]
