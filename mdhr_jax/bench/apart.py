@@ -20,7 +20,6 @@ TASKS = {
     "facts": "mdhr_jax.bench.facts:gather",
     "ceilings": "mdhr_jax.bench.ceilings:measure",
     "case": "mdhr_jax.bench.cases:measure",
-    "peak_of_reference": "mdhr_jax.bench.cases:peak_of_reference",
     "counting": "mdhr_jax.bench.counting:measure",
     "predicting": "mdhr_jax.bench.predicting:measure",
     "input": "mdhr_jax.bench.input:measure",
@@ -54,10 +53,10 @@ def run(task: str, arguments: Mapping[str, Any]) -> Any:
             if not code:
                 return json.loads(result.read_text(encoding="utf-8"))
             written.seek(0)
-            raise RuntimeError(f"exit code {code}: {_reason(written.read())}")
+            raise RuntimeError(f"exit code {code}: {reason(written.read())}")
 
 
-def _reason(output: str) -> str:
+def reason(output: str) -> str:
     """The last error that a command told, or else its last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it wrote nothing"]
     told = [number for number, line in enumerate(lines) if line.startswith("error: ")]
@@ -69,8 +68,7 @@ def main(arguments: list[str]) -> int:
     task, text, result = arguments
 
     def command() -> None:
-        if task != "peak_of_reference":  # Which is to be that of PyTorch as it comes.
-            freed_memory.keep()
+        freed_memory.keep()
         module, function = TASKS[task].split(":")
         found = getattr(importlib.import_module(module), function)(**json.loads(text))
         Path(result).write_text(json.dumps(found), encoding="utf-8")

@@ -1,15 +1,17 @@
 """What is measured: one backbone, number format and batch, ours and the reference's forms in turn.
 
-A case is measured in a process of its own, see `apart`: its peak of memory is then its own.
+A case is measured in a process of its own, see `apart`, and each form of the reference in another, see
+`elsewhere`: their peaks of memory are then their own, and so are their allocators.
 """
 
-import contextlib
 import dataclasses
-import resource
 import statistics
-import sys
-from pathlib import Path
 from typing import Any
+
+from mdhr_jax.bench import timing
+from mdhr_jax.bench.elsewhere import Elsewhere
+from mdhr_jax.bench.memory import resident_peak
+from mdhr_jax.interop.reference_checkout import BACKBONES as REFERENCE_BACKBONES
 
 KINDS = ("train", "eval", "predict")
 RUNS_OF_PEAK = 3
@@ -73,10 +75,8 @@ def measure(**fields: Any) -> dict[str, Any]:
     import jax
 
     from mdhr_jax import facs, hardware
-    from mdhr_jax.bench import timing
     from mdhr_jax.bench.ours import Ours, image_size, made_up, make_config
     from mdhr_jax.interop.comparison_inputs import make_inputs
-    from mdhr_jax.interop.reference_checkout import BACKBONES
     from mdhr_jax.models.functional import FunctionalModel
 
     fields["forms"] = tuple(fields.get("forms", ()))
@@ -86,43 +86,26 @@ def measure(**fields: Any) -> dict[str, Any]:
     inputs = make_inputs(au_set, case.batch, case.clip_length if case.kind != "predict" else 2, 0)
     inputs = dataclasses.replace(inputs, clips=inputs.clips.astype("float32"))
     config = make_config(au_set, case.backbone, case.precision, dense=case.dense)
-    values = made_up(FunctionalModel.create(config)) if case.backbone in BACKBONES else None
+    values = made_up(FunctionalModel.create(config)) if case.backbone in REFERENCE_BACKBONES else None
     ours = Ours(config, values)
     if case.kind == "predict":
         compiled, runner = ours.streaming(case.batch, case.clip_length, size, again=case.again)
     else:
         build = ours.training if case.kind == "train" else ours.forward
         compiled, runner = build(inputs, again=case.again)
-    timing.seconds_of(runner, RUNS_OF_PEAK)
+    runner.seconds(RUNS_OF_PEAK)
     peak = _peak_bytes(jax.devices()[0])
-    runners, reference = {"ours": runner}, []
-    with contextlib.ExitStack() as stack:
-        others = _others(case, inputs, values, stack)
-        for form, made in others.items():
-            if isinstance(made, str):
-                reference.append({"form": form, "skipped": made})
-            else:
-                runners[form] = made[0]
-        seconds = timing.alternate(runners, case.repeats)
-        reference += [
-            {
-                "form": form,
-                **_times(seconds[form], case.frames),
-                "ratio": timing.ratio(seconds[form], seconds["ours"]),
-                "spread": timing.spread(seconds[form], seconds["ours"]),
-                "peak_bytes": others[form][1],
-            }
-            for form in runners.keys() - {"ours"}
-        ]
-    reference.sort(key=lambda found: case.forms.index(found["form"]))
-    median = statistics.median(seconds["ours"])
+    of_ours, reference = _beside(case, runner)
+    if not of_ours:
+        of_ours = timing.alternate({"ours": runner}, case.repeats)["ours"]
+    median = statistics.median(of_ours)
     kind = jax.devices()[0].device_kind
     peaks = hardware.peak_flops(kind, case.precision), hardware.peak_bandwidth(kind)
     return {
         "case": dataclasses.asdict(case),
         "frames": case.frames,
         "ours": {
-            **_times(seconds["ours"], case.frames),
+            **_times(of_ours, case.frames),
             "compile_seconds": compiled.compile_seconds,
             "compile_again_seconds": compiled.again_seconds,
             "flops": compiled.flops,
@@ -138,74 +121,35 @@ def measure(**fields: Any) -> dict[str, Any]:
     }
 
 
-def _others(case: Case, inputs: Any, values: Any, stack: contextlib.ExitStack) -> dict[str, Any]:
-    """The reference's forms: a runner and the bytes that it needed, or why there is none."""
-    if case.reference is None or not case.forms:
-        return {}
-    from mdhr_jax.bench import timing
-    from mdhr_jax.bench.theirs import Theirs
-    from mdhr_jax.interop.reference_checkout import (
-        BACKBONES,
-        cuda_stays_on_cpu,
-        import_torch,
-        open_checkout,
-    )
+def _beside(case: Case, ours: timing.Timed) -> tuple[tuple[float, ...], list[dict[str, Any]]]:
+    """Times ours in turn with each form of the reference.
 
-    if case.backbone not in BACKBONES:
-        return dict.fromkeys(case.forms, f"the reference has no {case.backbone}")
-    if case.kind == "predict":
-        return dict.fromkeys(case.forms, "the reference has no streams")
+    Returns:
+        Seconds of ours, of all measurements, and what was found of each form.
+    """
+    if case.reference is None:
+        return (), []
+    if case.backbone not in REFERENCE_BACKBONES or case.kind == "predict":
+        lacking = "streams" if case.kind == "predict" else case.backbone
+        return (), [{"form": form, "skipped": f"the reference has no {lacking}"} for form in case.forms]
     import jax
 
-    checkout = open_checkout(Path(case.reference), inputs.au_set)
-    torch = import_torch()
-    on_gpu = jax.default_backend() == "gpu"
-    if on_gpu and not torch.cuda.is_available():
-        return dict.fromkeys(case.forms, "ours runs on a GPU, and PyTorch finds none")
-    device = "cuda" if on_gpu else "cpu"
-    if device == "cpu":
-        stack.enter_context(cuda_stays_on_cpu())
-    found: dict[str, Any] = {}
+    device = "cuda" if jax.default_backend() == "gpu" else "cpu"
+    of_ours: list[float] = []
+    reference: list[dict[str, Any]] = []
     for form in case.forms:
         try:
-            theirs = Theirs(checkout, case.backbone, form, device)
-            theirs.load(values)
-            theirs.peak_bytes()
-            runner = theirs.training(inputs) if case.kind == "train" else theirs.forward(inputs)
-            timing.seconds_of(runner, 1)
-            found[form] = runner, theirs.peak_bytes()
-        except Exception as error:  # What a compiler of another project may raise is not ours to list.
-            if form == "released":
-                raise
-            lines = str(error).strip().splitlines() or [""]
-            found[form] = f"does not run here: {type(error).__name__}: {lines[0][:120]}"
-    return found
-
-
-def peak_of_reference(**fields: Any) -> int:
-    """Bytes that this process needs at most to do a case on CPUs with one form of the reference alone.
-
-    Args:
-        **fields: of a `Case`; `forms` has one.
-
-    Raises:
-        ValueError, OSError, ImportError: with what is wrong.
-    """
-    from mdhr_jax import facs
-    from mdhr_jax.bench import timing
-    from mdhr_jax.bench.theirs import Theirs
-    from mdhr_jax.interop.comparison_inputs import make_inputs
-    from mdhr_jax.interop.reference_checkout import cuda_stays_on_cpu, open_checkout
-
-    case = Case(**fields)
-    au_set = facs.get(case.dataset)
-    inputs = make_inputs(au_set, case.batch, case.clip_length, 0)
-    with cuda_stays_on_cpu():
-        checkout = open_checkout(Path(str(case.reference)), au_set)
-        theirs = Theirs(checkout, case.backbone, case.forms[0], "cpu")
-        runner = theirs.training(inputs) if case.kind == "train" else theirs.forward(inputs)
-        timing.seconds_of(runner, RUNS_OF_PEAK)
-    return _resident_peak()
+            with Elsewhere(dataclasses.asdict(case), form, device, RUNS_OF_PEAK) as theirs:
+                seconds = timing.alternate({"ours": ours, form: theirs}, case.repeats, settle=True)
+                peak = theirs.peak_bytes
+        except RuntimeError as error:
+            reference.append({"form": form, "skipped": f"does not run here: {str(error)[:160]}"})
+            continue
+        of_ours += seconds["ours"]
+        found = _times(seconds[form], case.frames)
+        ratio, spread = (call(seconds[form], seconds["ours"]) for call in (timing.ratio, timing.spread))
+        reference.append({"form": form, **found, "ratio": ratio, "spread": spread, "peak_bytes": peak})
+    return tuple(of_ours), reference
 
 
 def _times(seconds: tuple[float, ...], frames: int) -> dict[str, Any]:
@@ -222,8 +166,4 @@ def _peak_bytes(device: Any) -> int:
     told = (device.memory_stats() or {}).get("peak_bytes_in_use")
     if told:
         return int(told)
-    return _resident_peak()
-
-
-def _resident_peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resident_peak()

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mdhr_jax.bench.timing import Runner, seconds_of
+from mdhr_jax.bench.timing import Runner
 
 _LEAST_SECONDS = 0.3
 
@@ -53,6 +53,6 @@ def _best(function: Any, *arguments: Any, repeats: int = 5) -> float:
         last[:] = [function(*arguments)]
 
     runner = Runner(run, lambda: jax.block_until_ready(last))
-    seconds_of(runner, 1)
-    times = max(1, round(_LEAST_SECONDS / seconds_of(runner, 2)))
-    return min(seconds_of(runner, times) for _ in range(repeats))
+    runner.seconds(1)
+    times = max(1, round(_LEAST_SECONDS / runner.seconds(2)))
+    return min(runner.seconds(times) for _ in range(repeats))

@@ -5,6 +5,7 @@ epochs; what is told is the peak of each process's resident memory.
 """
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,11 @@ CONFIG = "configs/quickstart.py"
 """What is trained; in the clone of the project."""
 
 _MIB = 2**20
+
+
+def resident_peak() -> int:
+    """Peak of this process's resident memory in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure_peak(command: Sequence[str]) -> int:

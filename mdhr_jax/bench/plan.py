@@ -115,8 +115,6 @@ def measure(
             progress.update(0, note=_words(task, arguments))
             try:
                 found = apart.run(task, arguments)
-                if task == "case" and facts["platform"] == "cpu":
-                    _add_peaks(found)
             except RuntimeError as error:
                 found = {**_failed(task, arguments), "failed": str(error)}
             if isinstance(record[place], list) and not isinstance(found, list):
@@ -127,17 +125,6 @@ def measure(
             kept(record)
             progress.update()
     return record
-
-
-def _add_peaks(found: dict[str, Any]) -> None:
-    """What each form of the reference needs at most: on CPUs a process tells that only of itself."""
-    for form in found["reference"]:
-        if "skipped" not in form:
-            arguments = {**found["case"], "forms": [form["form"]]}
-            try:
-                form["peak_bytes"] = apart.run("peak_of_reference", arguments)
-            except RuntimeError as error:  # The times stand.
-                form["peak_failed"] = str(error)
 
 
 def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:

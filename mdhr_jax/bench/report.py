@@ -99,7 +99,10 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
         )
     title = TITLES[kind]
     repeats = cases[0]["case"]["repeats"]
-    note = f"medians of {repeats} measurements in turn in one process, after compilation and warm-up"
+    note = (
+        f"medians of {repeats} measurements of each side in turn, each side in a process of its own, after "
+        "compilation and a run that is not counted; of ours those beside each form count"
+    )
     made = [Table(title, ("", "ms", "frames/s", "reference / ours", "spread", ""), tuple(times), (note,))]
     if costs:
         columns = (
@@ -116,9 +119,7 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def _peak(form: Mapping[str, Any]) -> str:
-    """What a form of the reference needed at most, or why that is not known."""
-    if "peak_failed" in form:
-        return f"{form['form']}: {form['peak_failed']}"
+    """What a form of the reference needed at most."""
     return f"{form['form']} {form['peak_bytes'] / 2**20:.0f}" if form.get("peak_bytes") else ""
 
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from mdhr_jax import facs
 from mdhr_jax.bench.forms import NEIGHBORS
+from mdhr_jax.bench.memory import resident_peak
 from mdhr_jax.bench.timing import Runner
-from mdhr_jax.interop.comparison_inputs import Inputs
+from mdhr_jax.interop.comparison_inputs import Inputs, parameter_values, rounded
 from mdhr_jax.interop.reference_checkout import Checkout, import_torch
 from mdhr_jax.interop.torch_side import WEIGHT_DECAY
-from mdhr_jax.interop.torch_weights import Tensors
 from mdhr_jax.training.losses import REGION_WEIGHT
 
 _LEARNING_RATE = 1e-4
@@ -34,8 +34,6 @@ class Theirs:
     def __init__(self, checkout: Checkout, backbone: str, form: str, device: str):
         self._torch: Any = import_torch()
         self._checkout, self._device = checkout, device
-        # Of other forms in this process.
-        self._taken = int(self._torch.cuda.memory_allocated()) if device == "cuda" else 0
         self._autocast = "amp" in form
         self._free = form != "released"
         self._compiled = "compile" in form
@@ -43,9 +41,11 @@ class Theirs:
         if self._free:
             self.net = self.net.to(memory_format=self._torch.channels_last)
 
-    def load(self, values: Tensors) -> None:
-        """Takes weights by PyTorch's names; what they do not name stays."""
-        tensors = {name: self._torch.from_numpy(np.array(value)) for name, value in values.items()}
+    def make_up(self) -> None:
+        """Takes weights that are made from their names alone, as `ours.made_up` does."""
+        shapes = {name: tuple(value.shape) for name, value in self.net.state_dict().items()}
+        values = rounded(parameter_values(shapes)).items()
+        tensors = {name: self._torch.from_numpy(np.array(value)) for name, value in values}
         self.net.load_state_dict(tensors, strict=False)
 
     def forward(self, inputs: Inputs) -> Runner:
@@ -85,13 +85,11 @@ class Theirs:
 
         return Runner(run, self._wait)
 
-    def peak_bytes(self) -> int | None:
-        """Most memory of the device that this form's tensors have had since the last call; None on CPUs."""
-        if self._device != "cuda":
-            return None
-        peak = int(self._torch.cuda.max_memory_allocated())
-        self._torch.cuda.reset_peak_memory_stats()
-        return peak - self._taken
+    def peak_bytes(self) -> int:
+        """Most memory so far: of the device's tensors; on CPUs of the process."""
+        if self._device == "cuda":
+            return int(self._torch.cuda.max_memory_allocated())
+        return resident_peak()
 
     def _clips(self, inputs: Inputs) -> Any:
         clips = np.ascontiguousarray(inputs.clips.transpose(0, 1, 4, 2, 3), np.float32)

@@ -5,7 +5,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 LEAST_SECONDS = 0.3
 """Runs are repeated within one measurement until it takes this long."""
@@ -23,29 +23,42 @@ class Runner:
     run: Callable[[], Any]
     wait: Callable[[], Any]
 
+    def seconds(self, times: int) -> float:
+        """Seconds that one of `times` runs takes, all waited for at the end."""
+        start = time.perf_counter()
+        for _ in range(times):
+            self.run()
+        self.wait()
+        return (time.perf_counter() - start) / times
 
-def seconds_of(runner: Runner, times: int) -> float:
-    """Seconds that one of `times` runs takes, all waited for at the end."""
-    start = time.perf_counter()
-    for _ in range(times):
-        runner.run()
-    runner.wait()
-    return (time.perf_counter() - start) / times
+
+@runtime_checkable
+class Timed(Protocol):
+    """What can be timed: a `Runner`, or what runs elsewhere."""
+
+    def seconds(self, times: int, /) -> float:
+        """Seconds that one of `times` runs takes."""
+        ...
 
 
 def alternate(
-    runners: Mapping[str, Runner],
+    runners: Mapping[str, Timed],
     repeats: int,
     *,
     least_seconds: float = LEAST_SECONDS,
+    settle: bool = False,
     done: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[float, ...]]:
     """Times runners in turn, after two rounds that are not counted: they compile and tell how long one takes.
+
+    Where measurements settle it is one round.
 
     Args:
         runners: by name.
         repeats: counted measurements of each.
         least_seconds: shorter runs are repeated within a measurement, to this length.
+        settle: a run that is not counted comes before every measurement, so that none bears what the others
+            have left: memory given back to the system, caches.
         done: called after every measurement, counted or not; there are ``len(runners) * (repeats + 2)``.
 
     Returns:
@@ -53,9 +66,11 @@ def alternate(
     """
     seconds: dict[str, list[float]] = {name: [] for name in runners}
     times = dict.fromkeys(runners, 1)
-    for repeat in range(-2, repeats):
+    for repeat in range(-1 if settle else -2, repeats):
         for name, runner in runners.items():
-            took = seconds_of(runner, times[name])
+            if settle:
+                runner.seconds(1)
+            took = runner.seconds(times[name])
             if repeat == -1:
                 times[name] = max(1, min(1000, math.ceil(least_seconds / max(took, 1e-9))))
             elif repeat >= 0:

@@ -56,13 +56,11 @@ def tasks(monkeypatch):
                     "frames_per_second": 16.0,
                     "ratio": 2.0,
                     "spread": [1.5, 2.5],
-                    "peak_bytes": None,
+                    "peak_bytes": 5 * 2**20,
                 }
                 for form in arguments["forms"]
             ]
             return {"case": arguments, "frames": 16, "ours": OURS, "reference": reference}
-        if task == "peak_of_reference":
-            return 5 * 2**20
         if task == "counting":
             theirs = 14.0 if arguments["reference"] else None
             return {"frames": 50048, "windows": 8, "batches": 391, "ours": 0.1, "theirs": theirs}
@@ -91,7 +89,7 @@ def checkout(tmp_path, monkeypatch):
 
 def test_everything_is_asked_for_once(tasks, checkout, capsys):
     assert bench.main(["--reference", checkout, "--measure-ceilings"]) == 0
-    kinds = [arguments.get("kind", task) for task, arguments in tasks[0] if task != "peak_of_reference"]
+    kinds = [arguments.get("kind", task) for task, arguments in tasks[0]]
     assert kinds == [
         *("facts", "ceilings", "train", "train", "eval", "eval", "predict", "predict"),
         *("counting", "input", "epoch", "epoch"),
@@ -102,26 +100,8 @@ def test_everything_is_asked_for_once(tasks, checkout, capsys):
     assert of_cases[0]["forms"] == ["released", "channels_last", "compile"]
     shown = capsys.readouterr().out
     assert "2.00  1.50-2.50  reference, released" in shown
+    assert "released 5, channels_last 5, compile 5" in shown
     assert "0.006% (resnet50, float32)" in shown
-
-
-def test_what_the_reference_needs_on_cpus_is_asked_of_a_process_that_has_nothing_else(
-    tasks, checkout, capsys
-):
-    command = ["train", "--reference", checkout, "--backbone", "resnet50", "--forms", "released,compile"]
-    assert bench.main(command) == 0
-    asked = [arguments["forms"] for task, arguments in tasks[0] if task == "peak_of_reference"]
-    assert asked == [["released"], ["compile"]]
-    assert "released 5, compile 5" in capsys.readouterr().out
-    tasks[1]["peak_of_reference"] = RuntimeError("no memory is left")
-    assert bench.main(command) == 0
-    shown = capsys.readouterr().out
-    assert "2.00  1.50-2.50  reference, released" in shown
-    assert "released: no memory is left, compile: no memory is left" in shown
-    tasks[0].clear()
-    tasks[1]["facts"] = FACTS | {"platform": "gpu"}
-    assert bench.main([*command, "--precision", "float32"]) == 0
-    assert not [task for task, _ in tasks[0] if task == "peak_of_reference"]
 
 
 def test_predicting_beside_the_reference(tasks, checkout, monkeypatch, tmp_path, capsys):

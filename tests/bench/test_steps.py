@@ -1,6 +1,5 @@
 """Our steps, measured small; times are not looked at."""
 
-import contextlib
 import dataclasses
 import json
 
@@ -61,10 +60,10 @@ def test_where_the_reference_has_nothing_it_is_skipped_with_a_word(kind, backbon
     case = dataclasses.replace(
         TINY, kind=kind, backbone=backbone, reference="anywhere", forms=("released", "compile")
     )
-    with contextlib.ExitStack() as stack:
-        others = cases._others(case, None, None, stack)
-    assert set(others) == {"released", "compile"}
-    assert all("the reference has no" in why for why in others.values())
+    of_ours, others = cases._beside(case, timing.Runner(lambda: None, lambda: None))
+    assert of_ours == ()
+    assert [other["form"] for other in others] == ["released", "compile"]
+    assert all("the reference has no" in other["skipped"] for other in others)
 
 
 def test_the_cache_is_used_for_the_second_compilation_and_left_as_it_was(tmp_path):
@@ -126,6 +125,15 @@ def test_runners_are_timed_in_turn():
     found = timing.alternate(runners, 3, least_seconds=0.0)
     assert order == ["a", "b"] * 5
     assert [len(seconds) for seconds in found.values()] == [3, 3]
+
+
+def test_a_run_that_is_not_counted_comes_before_each_measurement_where_that_is_wanted(monkeypatch):
+    monkeypatch.setattr(timing.time, "perf_counter", iter(range(1000)).__next__)
+    order = []
+    runners = {name: timing.Runner(lambda name=name: order.append(name), lambda: None) for name in ("a", "b")}
+    found = timing.alternate(runners, 2, least_seconds=3.0, settle=True)
+    assert order == ["a", "a", "b", "b"] + (["a"] + ["a"] * 3 + ["b"] + ["b"] * 3) * 2
+    assert found == {"a": (1 / 3, 1 / 3), "b": (1 / 3, 1 / 3)}
 
 
 def test_short_runs_are_repeated_within_a_measurement(monkeypatch):
