@@ -85,3 +85,16 @@ def test_data_that_are_not_there_are_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(REPOSITORY)
     assert bench.main(["input", "--data", str(tmp_path)]) == 1
     assert f"looked for {tmp_path}" in capsys.readouterr().out
+
+
+def test_the_peak_of_a_process_is_not_that_of_the_one_that_started_it(run_python):
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the system does not tell")
+    child = "from mdhr_jax.bench.memory import resident_peak; print(resident_peak())"
+    parent = (
+        "import subprocess, sys; held = b'1' * 2**29; "
+        f"subprocess.run([sys.executable, '-c', {child!r}], check=True); {child}"
+    )
+    done = run_python("-c", parent)
+    of_child, of_parent = map(int, done.stdout.split())
+    assert of_child < 2**28 < 2**29 < of_parent
