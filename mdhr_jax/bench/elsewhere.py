@@ -41,7 +41,7 @@ class Elsewhere:
                 tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
             )
             pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._errors}
-            self._process = subprocess.Popen(command, text=True, **pipes)
+            self._process: Any = subprocess.Popen(command, text=True, **pipes)
             stack.callback(self._end)
             self.peak_bytes = int(self._answer())
             self._stack = stack.pop_all()
@@ -52,14 +52,12 @@ class Elsewhere:
         Raises:
             RuntimeError: the process has ended, with the reason.
         """
-        assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # Its end is told below.
             self._process.stdin.write(f"{times}\n")
             self._process.stdin.flush()
         return float(self._answer())
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if line:
             return line

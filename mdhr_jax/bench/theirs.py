@@ -43,10 +43,10 @@ class Theirs:
 
     def make_up(self) -> None:
         """Takes weights that are made from their names alone, as `ours.made_up` does."""
-        shapes = {name: tuple(value.shape) for name, value in self.net.state_dict().items()}
-        values = rounded(parameter_values(shapes)).items()
-        tensors = {name: self._torch.from_numpy(np.array(value)) for name, value in values}
-        self.net.load_state_dict(tensors, strict=False)
+        for name, tensor in self.net.state_dict().items():
+            # One at a time: all of them, in float64, would be the process's peak of memory.
+            for value in rounded(parameter_values({name: tuple(tensor.shape)})).values():
+                tensor.copy_(self._torch.from_numpy(np.array(value)))
 
     def forward(self, inputs: Inputs) -> Runner:
         """The forward pass in evaluation mode."""
