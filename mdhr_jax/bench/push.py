@@ -9,7 +9,6 @@ The exit code is 0; 1 where memory grew or scores drifted; 2 after a mistake.
 
 import argparse
 import collections
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from mdhr_jax import commands, freed_memory
+from mdhr_jax.bench.memory import resident_peak
 from mdhr_jax.progress import Progress
 
 MOST_GROWTH = 0.10
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             progress.update()
             if number + 1 in (arguments.after, arguments.frames):
-                peaks.append(peak_memory())
+                peaks.append(resident_peak())
     last.extend(row.scores for row in predictor.flush() if row.scores is not None)
     fresh = []
     for number in numbers[-tail:]:
@@ -106,12 +106,6 @@ def difference(
         look_ahead: frames that a frame depends on, on either side.
     """
     return float(np.abs(scores[look_ahead:] - fresh[look_ahead:]).max())
-
-
-def peak_memory() -> int:
-    """Peak of this process's resident memory so far, bytes."""
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ def test_a_stream(checkpoint, capsys, monkeypatch):
     assert "last 64 scores against a fresh start" in said
     # A process that grows by a fifth.
     peaks = itertools.chain([100], itertools.repeat(120))
-    monkeypatch.setattr(push, "peak_memory", lambda: next(peaks))
+    monkeypatch.setattr(push, "resident_peak", lambda: next(peaks))
     assert push.main([checkpoint, *SHORT]) == 1
     assert "+20.0%" in capsys.readouterr().out
 
@@ -32,7 +32,7 @@ def test_a_stream(checkpoint, capsys, monkeypatch):
 def test_scores_that_drift(checkpoint, monkeypatch):
     """Frames that are others the second time stand for a state that has something left of all before."""
     real, count = push.frame_at, itertools.count()
-    monkeypatch.setattr(push, "peak_memory", lambda: 100)
+    monkeypatch.setattr(push, "resident_peak", lambda: 100)
     monkeypatch.setattr(push, "frame_at", lambda number, pool: real(number + (next(count) >= 120), pool))
     assert push.main([checkpoint, *SHORT]) == 1
 
