@@ -25,7 +25,13 @@ def announce(text: str) -> None:
     """Prints a line to standard error, where progress is shown too."""
     if not _quiet:
         _clear_line()
-        print(text, file=sys.stderr, flush=True)
+        tell(text)
+
+
+def tell(text: str) -> None:
+    """Prints a line to standard error whatever is shown, in one write: other threads' lines stay apart."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def report(text: str) -> None:

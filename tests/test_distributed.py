@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import jax
 import numpy as np
@@ -152,6 +153,14 @@ def said(done):
     }
     assert len(messages) == 1, messages
     return f"error: {messages.pop()}"
+
+
+def test_a_line_is_one_write(monkeypatch):
+    """A thread that ends the run speaks while another shows progress."""
+    written = []
+    monkeypatch.setattr(sys, "stderr", mock.Mock(write=written.append))
+    progress.tell("error: it is over")
+    assert written == ["error: it is over\n"]
 
 
 def test_nobody_at_the_coordinators_address_ends_the_command(environment, tmp_path):

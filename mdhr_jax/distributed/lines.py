@@ -23,6 +23,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from mdhr_jax import progress
 from mdhr_jax.distributed.roll_call import Peer
 
 LOST = 76
@@ -135,7 +136,7 @@ class Lines:
         """
         if not self._ending.acquire(blocking=False):
             threading.Event().wait()  # Another thread has begun to; this one dies with it.
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        progress.tell(f"error: {message}")
         sys.stdout.flush()
         for number in sorted(self._open):
             self._send(number, {_END: message, "code": code})

@@ -311,7 +311,7 @@ def end(message: str, code: int, *, perhaps_lost: bool = False) -> NoReturn:
         if perhaps_lost:
             _lines.wait_for_loss(_LOSS_SECONDS)
         _lines.end(message, code)
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    progress.tell(f"error: {message}")
     sys.stdout.flush()
     os._exit(code)
 
