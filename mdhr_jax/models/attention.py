@@ -19,7 +19,8 @@ def attend(
 
     The gradient is that of the definition, written out for the sake of CPUs: queries, keys, values and
     weights are kept in the order of its products, the gradients of the three are put side by side instead
-    of padded and added, and that of the bias is summed over windows as a product.
+    of padded and added, and that of the bias is summed over windows as a product. Where no gradient is
+    asked for, the exponentials are divided by their sum behind the product, which is narrower.
 
     Args:
         qkv: queries, keys and values of each head.
@@ -29,16 +30,31 @@ def attend(
     Returns:
         Values mixed by the weights, softmax(query . key / sqrt d + bias + mask).
     """
-    return _forward(qkv, bias, mask)[0]
+    query, key, value = _parts(qkv)
+    scores = _scores(query, key, bias, mask)
+    exponentials = jnp.exp(scores - jnp.max(scores, axis=-1, keepdims=True))
+    mixed = jnp.einsum(
+        "bwhqk,bwhkd->bwhqd", exponentials.astype(qkv.dtype), value, preferred_element_type=bias.dtype
+    )
+    mixed = mixed / jnp.sum(exponentials, axis=-1, keepdims=True)
+    return mixed.astype(qkv.dtype).transpose(0, 1, 3, 2, 4)
+
+
+def _parts(qkv: Float[Array, "B W S three h d"]) -> tuple[Array, Array, Array]:
+    """Queries, keys and values, [B W h S d]."""
+    query, key, value = (part.transpose(0, 1, 3, 2, 4) for part in jnp.unstack(qkv, axis=3))
+    return query, key, value
+
+
+def _scores(query: Array, key: Array, bias: Array, mask: Array | None) -> Float[Array, "B W h S S"]:
+    scores = jnp.einsum("bwhqd,bwhkd->bwhqk", query, key, preferred_element_type=bias.dtype)
+    scores = scores * _scale(query, bias.dtype) + bias
+    return scores if mask is None else scores + mask[:, None]
 
 
 def _forward(qkv: Array, bias: Array, mask: Array | None) -> tuple[Array, Any]:
-    query, key, value = (part.transpose(0, 1, 3, 2, 4) for part in jnp.unstack(qkv, axis=3))
-    scores = jnp.einsum("bwhqd,bwhkd->bwhqk", query, key, preferred_element_type=bias.dtype)
-    scores = scores * _scale(query, bias.dtype) + bias
-    if mask is not None:
-        scores = scores + mask[:, None]
-    weights = jax.nn.softmax(scores, axis=-1).astype(qkv.dtype)
+    query, key, value = _parts(qkv)
+    weights = jax.nn.softmax(_scores(query, key, bias, mask), axis=-1).astype(qkv.dtype)
     mixed = jnp.einsum("bwhqk,bwhkd->bwhqd", weights, value)
     return mixed.transpose(0, 1, 3, 2, 4), (query, key, value, weights, bias)
 

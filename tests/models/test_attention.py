@@ -44,10 +44,18 @@ def test_attention_and_its_gradient_are_those_of_the_definition(float64, masked)
     found, pull = jax.vjp(lambda *given: attend(*given, mask), qkv, bias)
     expected, expected_pull = jax.vjp(lambda *given: plain(*given, mask), qkv, bias)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+    without_gradient = attend(qkv, bias, mask)
+    np.testing.assert_allclose(without_gradient, expected, rtol=1e-12, atol=1e-13)
     gradient = jnp.asarray(np.random.default_rng(1).standard_normal(found.shape))
     for ours, theirs in zip(pull(gradient), expected_pull(gradient), strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-12)
+
+
+def test_large_scores_do_not_overflow():
+    qkv, bias, mask = inputs(jnp.float32, jnp.float32)
+    found = attend(qkv, 200.0 + bias, mask)
+    np.testing.assert_allclose(found, attend(qkv, bias, mask), rtol=1e-3, atol=1e-4)
 
 
 def test_what_the_mask_forbids_gets_nothing_and_gives_no_gradient():
@@ -55,18 +63,20 @@ def test_what_the_mask_forbids_gets_nothing_and_gives_no_gradient():
     mask = jnp.zeros((WINDOWS, TOKENS, TOKENS)).at[:, :, 3].set(-100.0)
     found, pull = jax.vjp(lambda qkv: attend(qkv, bias, mask), qkv)
     other = qkv.at[:, :, 3, 1:].add(1.0)
-    np.testing.assert_array_equal(attend(other, bias, mask), found)
+    np.testing.assert_array_equal(attend(other, bias, mask), attend(qkv, bias, mask))
     assert not pull(found)[0][:, :, 3, 1:].any()
 
 
 def test_attention_keeps_the_formats():
     qkv, bias, mask = inputs(jnp.bfloat16, jnp.float32)
     found, pull = jax.vjp(lambda *given: attend(*given, mask), qkv, bias)
-    assert found.dtype == jnp.bfloat16
+    without_gradient = attend(qkv, bias, mask)
+    assert found.dtype == without_gradient.dtype == jnp.bfloat16
     assert [gradient.dtype for gradient in pull(found)] == [jnp.bfloat16, jnp.float32]
     wide = qkv.astype(jnp.float32)
     exact, exact_pull = jax.vjp(lambda *given: attend(*given, mask), wide, bias)
     np.testing.assert_allclose(found.astype(jnp.float32), exact, atol=0.06)
+    np.testing.assert_allclose(without_gradient.astype(jnp.float32), exact, atol=0.06)
     for ours, theirs in zip(pull(found), exact_pull(found.astype(jnp.float32)), strict=True):
         apart = jnp.linalg.norm(ours.astype(jnp.float32) - theirs) / jnp.linalg.norm(theirs)
         assert apart < 0.01
