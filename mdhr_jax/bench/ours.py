@@ -19,6 +19,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from mdhr_jax import freed_memory
 from mdhr_jax.bench.timing import Runner
 from mdhr_jax.interop.comparison_inputs import Inputs, parameter_values, rounded
 from mdhr_jax.interop.torch_weights import Tensors, arrays_from_torch, tensors_from_arrays
@@ -194,7 +195,7 @@ class Ours:
         def run() -> None:
             last[:] = [compiled.call(self.params, self.stats, clips)]
 
-        return compiled, Runner(run, lambda: jax.block_until_ready(last))
+        return compiled, _step_by_step(run, last)
 
     def training(self, inputs: Inputs, *, again: bool = True) -> tuple[Compiled, Runner]:
         """Forward and backward pass, running statistics and AdamW; the weights are trained on."""
@@ -223,7 +224,7 @@ class Ours:
             state[:] = compiled.call(*state[:3], clips, labels)
             self.params, self.stats = state[:2]
 
-        return compiled, Runner(run, lambda: jax.block_until_ready(state))
+        return compiled, _step_by_step(run, state)
 
     def streaming(
         self, streams: int, places: int, size: int, *, again: bool = True
@@ -241,7 +242,17 @@ class Ours:
         def run() -> None:
             last[:] = compiled.call(self.params, self.stats, last[0], *fixed)
 
-        return compiled, Runner(run, lambda: jax.block_until_ready(last))
+        return compiled, _step_by_step(run, last)
+
+
+def _step_by_step(run: Callable[[], None], results: list[Any]) -> Runner:
+    """Runs a step as our commands do, which look after their memory behind each."""
+
+    def step() -> None:
+        run()
+        freed_memory.settle()
+
+    return Runner(step, lambda: jax.block_until_ready(results))
 
 
 def image_size(backbone: str) -> int:

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from mdhr_jax.predict.predictor import Predictor
 
-    freed_memory.keep()
+    freed_memory.keep(overlap=True)
     predictor = Predictor(arguments.checkpoint)
     tail = _TAIL + predictor.look_ahead
     if not tail < arguments.after < arguments.frames:

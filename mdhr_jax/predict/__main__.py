@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError, OSError, ImportError: nothing can be done, with what is wrong.
     """
     _check(arguments)
-    freed_memory.keep()
+    freed_memory.keep(overlap=True)
     # JAX takes seconds to start; wrong options are told at once.
     from mdhr_jax.predict.bar import Bar
     from mdhr_jax.predict.job import Job

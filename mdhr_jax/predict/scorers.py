@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
+from mdhr_jax import freed_memory
 from mdhr_jax.data import layout
 from mdhr_jax.data.augment import resize_clips
 from mdhr_jax.data.clips import decode_edge
@@ -192,5 +193,6 @@ class ClipScorer:
             images[i, : len(frames)] = frames
             images[i, len(frames) :] = frames[-1]
         scores = np.asarray(self._score(*self._weights, images), np.float32)
+        freed_memory.settle()
         for i, (stream, first, frames) in enumerate(windows):
             self._done += [Scored(stream, first + j, scores[i, j]) for j in range(len(frames))]

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from mdhr_jax import freed_memory
 from mdhr_jax.models.streaming import StreamingModel, StreamState
 from mdhr_jax.predict.checkpoint import Trained
 from mdhr_jax.predict.scorers import AlignedImage, Scored, as_input
@@ -205,6 +206,7 @@ class StreamScorer:
             return
         (scores, given), self._computing = self._computing, None
         values = np.asarray(scores, np.float32)
+        freed_memory.settle()
         ahead = self._model.look_ahead
         for i, (stream, first, count) in enumerate(given):
             for j in range(count):

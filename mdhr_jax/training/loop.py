@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, PyTree
 from ml_collections import ConfigDict
 
-from mdhr_jax import compile_cache, distributed, hardware, parallel
+from mdhr_jax import compile_cache, distributed, freed_memory, hardware, parallel
 from mdhr_jax.data.loader import Batch, train_batches
 from mdhr_jax.progress import Progress, announce
 from mdhr_jax.training import debug, evaluate, meter, predictions, results, weights, workdir
@@ -323,6 +323,7 @@ class _Run:
             jax.block_until_ready(self.state.step)
             self.clock.open_window()
             self.progress.restart(1)
+        freed_memory.settle()
 
     def _write_log(self) -> None:
         means = self.meter.close_window(self.saved_step)
