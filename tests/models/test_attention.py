@@ -41,7 +41,7 @@ def plain(qkv, bias, mask):
 def test_attention_and_its_gradient_are_those_of_the_definition(float64, masked):
     qkv, bias, mask = inputs(jnp.float64, jnp.float64)
     mask = mask if masked else None
-    found, pull = jax.vjp(lambda *given: attend(*given, mask), qkv, bias)
+    found, pull = jax.vjp(lambda qkv, bias: attend(qkv, bias, mask), qkv, bias)
     expected, expected_pull = jax.vjp(lambda *given: plain(*given, mask), qkv, bias)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
     without_gradient = attend(qkv, bias, mask)
@@ -69,7 +69,7 @@ def test_what_the_mask_forbids_gets_nothing_and_gives_no_gradient():
 
 def test_attention_keeps_the_formats():
     qkv, bias, mask = inputs(jnp.bfloat16, jnp.float32)
-    found, pull = jax.vjp(lambda *given: attend(*given, mask), qkv, bias)
+    found, pull = jax.vjp(lambda qkv, bias: attend(qkv, bias, mask), qkv, bias)
     without_gradient = attend(qkv, bias, mask)
     assert found.dtype == without_gradient.dtype == jnp.bfloat16
     assert [gradient.dtype for gradient in pull(found)] == [jnp.bfloat16, jnp.float32]
