@@ -42,7 +42,7 @@ def test_attention_and_its_gradient_are_those_of_the_definition(float64, masked)
     qkv, bias, mask = inputs(jnp.float64, jnp.float64)
     mask = mask if masked else None
     found, pull = jax.vjp(lambda qkv, bias: attend(qkv, bias, mask), qkv, bias)
-    expected, expected_pull = jax.vjp(lambda *given: plain(*given, mask), qkv, bias)
+    expected, expected_pull = jax.vjp(lambda qkv, bias: plain(qkv, bias, mask), qkv, bias)
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
     without_gradient = attend(qkv, bias, mask)
     np.testing.assert_allclose(without_gradient, expected, rtol=1e-12, atol=1e-13)
