@@ -7,7 +7,7 @@ usage() {
 usage: launch/bench_gpu.sh CHECKOUT [FOLDER]
 
 Measures on a GPU of this machine, by python -m mdhr_jax.bench, what docs/performance.md wants, most important
-first, in some ten minutes. CHECKOUT is a clone of CVI-SZU/MDHR, which is measured too. Records are written to
+first. CHECKOUT is a clone of CVI-SZU/MDHR, which is measured too. Records are written to
 FOLDER (bench-gpu), and into docs/performance.md. A case that fails leaves the others alone. From the clone of
 the project; the interpreter is $PYTHON, else python.
 
@@ -43,7 +43,10 @@ measure() { # NAME ARGUMENT ...
     local record=$folder/$1.json
     rm -f "$record"
     "$python" -m mdhr_jax.bench "${@:2}" --json "$record" || failed=1
-    [[ ! -f $record ]] || records+=("$record")
+    [[ -f $record ]] || return
+    records+=("$record")
+    # After each: an interruption loses little.
+    "$python" -m mdhr_jax.bench report --report docs/performance.md --also "${records[@]}" || failed=1
 }
 
 swin=(--reference "$checkout" --backbone swin_base --batch 8)
@@ -53,8 +56,5 @@ measure train-resnet50-f32 train "${resnet[@]}" --precision float32 --no-cache
 measure train-swin-bf16 train "${swin[@]}" --precision bfloat16
 measure train-swin-f32 train "${swin[@]}" --precision float32 --no-cache
 measure eval eval --reference "$checkout" --precision bfloat16 --batch 8 --no-cache
-also=()
-[[ ${#records[@]} -eq 0 ]] || also=(--also "${records[@]}")
-measure predict predict --backbone resnet50 --precision bfloat16 --batch 1,8 --clip-length 1 --no-cache \
-    --report docs/performance.md "${also[@]}"
+measure predict predict --backbone resnet50 --precision bfloat16 --batch 1,8 --clip-length 1 --no-cache
 exit "$failed"

@@ -7,6 +7,7 @@ counting   what counting a whole evaluation costs, alone
 input      frames that the input makes ready in a second
 epoch      training steps fed by the input, against the same steps on one batch
 memory     peak memory of training runs against videos and epochs (takes long, not part of `all`)
+report     nothing: puts the records of --also into the document of --report
 all        everything else
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from mdhr_jax import commands
 
-_MODES = ("train", "eval", "predict", "counting", "input", "epoch", "memory", "all")
+_MODES = ("train", "eval", "predict", "counting", "input", "epoch", "memory", "report", "all")
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -70,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--dense-graph", action="store_true", help="compute the graph without jraph")
     add("--no-cache", dest="compile_again", action="store_false", help="do not time compiling with the cache")
     add("--json", type=Path, metavar="FILE", help="write everything measured")
-    add("--report", type=Path, metavar="FILE", help="put the tables into a Markdown document")
+    add(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="put the tables into a Markdown document, in place of this device's there",
+    )
     add("--also", type=Path, nargs="+", default=(), metavar="FILE", help="records to report with this one")
     group = parser.add_argument_group("input and epoch")
     add = group.add_argument
@@ -100,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(given)
     if chosen.mode == "memory":
         return commands.finish(lambda: _memory(chosen))
+    if chosen.mode == "report":
+        return commands.finish(lambda: _report(chosen))
     command = shlex.join(["python", "-m", "mdhr_jax.bench", *given])
     return commands.finish(lambda: _measure(chosen, command))
 
@@ -117,6 +125,15 @@ def _memory(chosen: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             return commands.FAILED
     return commands.DONE
+
+
+def _report(chosen: argparse.Namespace) -> None:
+    from mdhr_jax.bench import report
+
+    if chosen.report is None or not chosen.also:
+        raise ValueError("report takes records (--also FILE ...) and a document (--report FILE)")
+    report.check_path(chosen.report)
+    report.write(chosen.report, [report.read(path) for path in chosen.also])
 
 
 def _measure(chosen: argparse.Namespace, command: str) -> int:

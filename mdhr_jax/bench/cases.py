@@ -75,21 +75,21 @@ def measure(**fields: Any) -> dict[str, Any]:
     import jax
 
     from mdhr_jax import facs, hardware
-    from mdhr_jax.bench.ours import Ours, image_size, made_up, make_config
+    from mdhr_jax.bench.ours import Ours, made_up, make_config
     from mdhr_jax.interop.comparison_inputs import make_inputs
+    from mdhr_jax.interop.torch_weights import IMAGE_SIZE
     from mdhr_jax.models.functional import FunctionalModel
 
     fields["forms"] = tuple(fields.get("forms", ()))
     case = Case(**fields)
     au_set = facs.get(case.dataset)
-    size = image_size(case.backbone)
     inputs = make_inputs(au_set, case.batch, case.clip_length if case.kind != "predict" else 2, 0)
     inputs = dataclasses.replace(inputs, clips=inputs.clips.astype("float32"))
     config = make_config(au_set, case.backbone, case.precision, dense=case.dense)
-    values = made_up(FunctionalModel.create(config)) if case.backbone in REFERENCE_BACKBONES else None
-    ours = Ours(config, values)
+    known = case.backbone in REFERENCE_BACKBONES
+    ours = Ours(config, made_up(FunctionalModel.create(config)) if known else None)
     if case.kind == "predict":
-        compiled, runner = ours.streaming(case.batch, case.clip_length, size, again=case.again)
+        compiled, runner = ours.streaming(case.batch, case.clip_length, IMAGE_SIZE, again=case.again)
     else:
         build = ours.training if case.kind == "train" else ours.forward
         compiled, runner = build(inputs, again=case.again)
@@ -129,9 +129,8 @@ def _beside(case: Case, ours: timing.Timed) -> tuple[tuple[float, ...], list[dic
     """
     if case.reference is None:
         return (), []
-    if case.backbone not in REFERENCE_BACKBONES or case.kind == "predict":
-        lacking = "streams" if case.kind == "predict" else case.backbone
-        return (), [{"form": form, "skipped": f"the reference has no {lacking}"} for form in case.forms]
+    if case.backbone not in REFERENCE_BACKBONES:
+        return (), [{"form": form, "skipped": f"the reference has no {case.backbone}"} for form in case.forms]
     import jax
 
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"

@@ -1,8 +1,8 @@
 """Training with its input: the project's own step, fed by the loader, against the same step on one batch.
 
-The step is the whole one, with augmentation on the device, from frames of 8 bits. How much longer steps take
-when the loader feeds them is what a device waits for input; where the loader shares its cores with the model,
-as on a CPU, it is also what decoding takes away from it.
+The step is the whole one, with augmentation on the device, from frames of 8 bits. The share of its time that
+a step has not on one batch is what a device waits for input; where the loader shares its cores with the
+model, as on a CPU, it is also what decoding takes away from it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from mdhr_jax import facs, parallel
+from mdhr_jax import facs, freed_memory, parallel
 from mdhr_jax.bench import input as input_rate
 from mdhr_jax.bench.ours import make_config
 from mdhr_jax.data.clips import CROP_MARGIN, ClipStream
@@ -58,8 +58,9 @@ def measure(
 
     Returns:
         Seconds of a step with input (``with_input``) and on one batch (``one_batch``), by the medians,
-        ``frames`` of a step, and ``waiting``: the share of a step with input by which it is longer. Ready
-        for JSON.
+        ``frames`` of a step, ``waiting``: the share of a step with input that it has not on one batch, and
+        ``spread``: the smallest and largest share of measurements that lie next to each other. Ready for
+        JSON.
     """
     with contextlib.ExitStack() as stack:
         if data is None:
@@ -91,6 +92,7 @@ def measure(
             start = time.perf_counter()
             for _ in range(count):
                 state, _ = step(state, placed() if with_input else one)
+                freed_memory.settle()
             jax.block_until_ready(state)
             return (time.perf_counter() - start) / count
 
@@ -101,6 +103,7 @@ def measure(
             for with_input in (True, False):
                 found[with_input].append(seconds(count, with_input=with_input))
     fed, alone = statistics.median(found[True]), statistics.median(found[False])
+    shares = [1 - b / a for a, b in zip(found[True], found[False], strict=True)]
     return {
         "backbone": backbone,
         "precision": precision,
@@ -109,5 +112,6 @@ def measure(
         "with_input": fed,
         "one_batch": alone,
         "frames_per_second": batch * clip_length / fed,
-        "waiting": max(0.0, 1 - alone / fed),
+        "waiting": 1 - alone / fed,
+        "spread": (min(shares), max(shares)),
     }

@@ -24,7 +24,7 @@ from mdhr_jax.bench.timing import Runner
 from mdhr_jax.interop.comparison_inputs import Inputs, parameter_values, rounded
 from mdhr_jax.interop.torch_weights import Tensors, arrays_from_torch, tensors_from_arrays
 from mdhr_jax.models.functional import Arrays, FunctionalModel
-from mdhr_jax.models.mdhr import BACKBONES, MDHRConfig
+from mdhr_jax.models.mdhr import MDHRConfig
 from mdhr_jax.models.streaming import StreamingModel
 from mdhr_jax.training import losses
 from mdhr_jax.training.optimizer import make_optimizer
@@ -61,10 +61,11 @@ def made_up(model: FunctionalModel) -> Tensors:
     expected = model.param_shapes | model.stat_shapes
     shapes = {path: np.zeros(spec.shape, spec.dtype) for path, spec in expected.items()}
     named = tensors_from_arrays(shapes, model.config)
-    values = rounded(parameter_values({name: value.shape for name, value in named.items()}))
+    values: Tensors = {}
     for name, value in named.items():
-        if name not in values:
-            values[name] = np.ones_like(value) if name.endswith("running_var") else value
+        # One at a time: they are made in float64, which is no part of the measurement's memory.
+        found = rounded(parameter_values({name: value.shape}))
+        values[name] = found.get(name, np.ones_like(value) if name.endswith("running_var") else value)
     return values
 
 
@@ -176,11 +177,6 @@ class Ours:
         self.params = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in params.items()}
         self.stats = {path: jnp.asarray(arrays[path], spec.dtype) for path, spec in stats.items()}
 
-    @staticmethod
-    def made_up(config: MDHRConfig) -> "Ours":
-        """With weights made from the names alone."""
-        return Ours(config, made_up(FunctionalModel.create(config)))
-
     def clips(self, inputs: Inputs) -> Float[Array, "B T H W 3"]:
         """Clips on the device, in the model's number format."""
         return jnp.asarray(inputs.clips, self.config.dtype)
@@ -253,14 +249,3 @@ def _step_by_step(run: Callable[[], None], results: list[Any]) -> Runner:
         freed_memory.settle()
 
     return Runner(step, lambda: jax.block_until_ready(results))
-
-
-def image_size(backbone: str) -> int:
-    """Edge in pixels of the reference's input, which all backbones take.
-
-    Raises:
-        ValueError: there is no such backbone.
-    """
-    if backbone not in BACKBONES:
-        raise ValueError(f"no backbone is called {backbone!r}; there are {', '.join(BACKBONES)}")
-    return 224

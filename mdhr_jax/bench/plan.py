@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,12 @@ def check(options: Options) -> None:
                 f"{options.reference} is no checkout of the reference (it has no folder model); give the "
                 "folder of a clone of CVI-SZU/MDHR"
             )
+        for precision in options.precision or ():
+            if not _forms(options, precision):
+                raise ValueError(
+                    f"beside {precision} the reference is timed as {', '.join(FORMS[precision])}, found "
+                    f"--forms {', '.join(options.forms or ())}"
+                )
         least = 2 * NEIGHBORS + 1
         if options.clip_length < least:
             raise ValueError(
@@ -146,7 +153,7 @@ def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict
             continue
         for backbone in options.backbone:
             for precision in precisions:
-                forms = [f for f in FORMS[precision] if options.forms is None or f in options.forms]
+                forms = _forms(options, precision)
                 for batch in batches:
                     case = Case(
                         kind=kind,
@@ -156,8 +163,9 @@ def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict
                         batch=batch,
                         clip_length=options.clip_length,
                         repeats=options.repeats,
-                        reference=reference,
-                        forms=tuple(forms),
+                        # Which has no streams.
+                        reference=None if kind == "predict" else reference,
+                        forms=() if kind == "predict" else forms,
                         dense=dense,
                         again=options.compile_again,
                     )
@@ -169,24 +177,29 @@ def _tasks(options: Options, facts: dict[str, Any]) -> list[tuple[str, str, dict
             arguments |= {"video": video, "video_frames": options.video_frames}
             tasks.append(("predicting", "predicting", {"dataset": options.dataset or "bp4d", **arguments}))
     if chosen & {"counting", "eval"}:
-        tasks.append(("counting", "counting", {"dataset": "bp4d", "reference": reference}))
+        tasks.append(("counting", "counting", {"dataset": options.dataset or "bp4d", "reference": reference}))
     if "input" in chosen:
         workers = options.workers or tuple(sorted({1, facts["cores"] or 1}))
         tasks.append(("input", "input", {"workers": workers, "frames": options.frames, **of_data}))
     if "epoch" in chosen:
-        for backbone in options.backbone:
-            for precision in precisions:
-                arguments = {
-                    "backbone": backbone,
-                    "precision": precision,
-                    "batch": batches[-1],
-                    "dense": dense,
-                }
-                arguments |= {"clip_length": options.clip_length, **of_data}
-                if options.workers:
-                    arguments["workers"] = options.workers[-1]
-                tasks.append(("epochs", "epoch", arguments))
+        for backbone, precision, batch in itertools.product(options.backbone, precisions, batches):
+            arguments = {
+                "backbone": backbone,
+                "precision": precision,
+                "batch": batch,
+                "dense": dense,
+                "repeats": options.repeats,
+            }
+            arguments |= {"clip_length": options.clip_length, **of_data}
+            if options.workers:
+                arguments["workers"] = options.workers[-1]
+            tasks.append(("epochs", "epoch", arguments))
     return tasks
+
+
+def _forms(options: Options, precision: str) -> tuple[str, ...]:
+    """Forms of the reference that are timed beside a number format of ours."""
+    return tuple(form for form in FORMS[precision] if options.forms is None or form in options.forms)
 
 
 def _left_out(options: Options) -> list[str]:

@@ -51,7 +51,7 @@ def tables(record: Mapping[str, Any], places: Sequence[str] | None = None) -> li
         elif place == "cases":
             for kind in ("train", "eval", "predict"):
                 if chosen := [case for case in found if case["case"]["kind"] == kind]:
-                    made += _cases(kind, chosen)
+                    made += _cases(kind, chosen, _reached(record))
         elif place == "predicting":
             made += [_predicting(one) for one in found]
         else:
@@ -59,7 +59,13 @@ def tables(record: Mapping[str, Any], places: Sequence[str] | None = None) -> li
     return made
 
 
-def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
+def _reached(record: Mapping[str, Any]) -> dict[str, float]:
+    """Ceilings that were measured, by name."""
+    found = record.get("ceilings") or ()
+    return {} if isinstance(found, Mapping) else {one["name"]: one["value"] for one in found}
+
+
+def _cases(kind: str, cases: Sequence[Mapping[str, Any]], reached: Mapping[str, float]) -> list[Table]:
     times: list[tuple[str, ...]] = []
     costs: list[tuple[str, ...]] = []
     for case in cases:
@@ -87,9 +93,13 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
                 name,
                 f"{ours['flops'] / 1e9:.0f}",
                 f"{ours['flops_per_second'] / 1e9:.0f}",
-                _share(ours["share_of_peak_flops"]),
+                _share(
+                    ours["share_of_peak_flops"],
+                    ours["flops_per_second"],
+                    reached.get(f"matrix product, {fields['precision']}"),
+                ),
                 "-" if ours["bytes_per_second"] is None else f"{ours['bytes_per_second'] / 1e9:.1f}",
-                _share(ours["share_of_peak_bandwidth"]),
+                _share(ours["share_of_peak_bandwidth"], ours["bytes_per_second"], reached.get("copy")),
                 f"{ours['compile_seconds']:.1f}",
                 "-" if again is None else f"{again:.1f}",
                 "-" if ours["planned_bytes"] is None else f"{ours['planned_bytes'] / 2**20:.0f}",
@@ -99,9 +109,12 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
         )
     title = TITLES[kind]
     repeats = cases[0]["case"]["repeats"]
-    note = (
-        f"medians of {repeats} measurements of each side in turn, each side in a process of its own, after "
-        "compilation and a run that is not counted; of ours those beside each form count"
+    beside = any(case.get("reference") for case in cases)
+    note = f"medians of {repeats} measurements" + (
+        " of each side in turn, each side in a process of its own, after compilation and a run that is not "
+        "counted; of ours those beside each form count"
+        if beside
+        else ", after compilation"
     )
     made = [Table(title, ("", "ms", "frames/s", "reference / ours", "spread", ""), tuple(times), (note,))]
     if costs:
@@ -112,7 +125,8 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]]) -> list[Table]:
         notes = (
             "GFLOP of one run before optimisation; GB/s by the bytes that XLA counts; again: compiled once "
             "more with what is kept on disk; planned: arguments, results and intermediate values; peak: of "
-            "the device where it tells, else of a process that has only ours or only the reference's form",
+            "the device where it tells, else of a process that has only ours or only the reference's form; "
+            "of peak: of the data sheet's, or of what products and copies reached",
         )
         made.append(Table(f"{title}: what ours costs", columns, tuple(costs), notes))
     return made
@@ -149,7 +163,10 @@ def _counting(record: Mapping[str, Any], found: Mapping[str, Any]) -> Table:
     rows = [("ours", f"{found['ours']:.3f}", _of_evaluations(record, found["frames"], found["ours"]))]
     if found["theirs"] is not None:
         rows.append(("reference's loops", f"{found['theirs']:.3f}", ""))
-    note = f"{found['frames']:,} frames in batches of {found['windows']} windows of 16"
+    note = (
+        f"{found['frames']:,} frames in batches of {found['windows']} windows of 16; an evaluation's time is "
+        "that of its forward passes, by the frames/s above"
+    )
     return Table(
         TITLES["counting"], ("", "seconds", "share of the time of an evaluation"), tuple(rows), (note,)
     )
@@ -161,7 +178,7 @@ def _of_evaluations(record: Mapping[str, Any], frames: int, seconds: float) -> s
     for case in record["cases"]:
         if case["case"]["kind"] == "eval" and "ours" in case:
             whole = frames / case["ours"]["frames_per_second"] + seconds
-            shares.append(f"{seconds / whole:.3%} ({case['case']['backbone']}, {case['case']['precision']})")
+            shares.append(f"{seconds / whole:.4%} ({case['case']['backbone']}, {case['case']['precision']})")
     return ", ".join(shares)
 
 
@@ -181,21 +198,31 @@ def _epochs(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
             continue
         name = f"{x['backbone']}, {x['precision']}, {x['batch']} clips"
         times = f"{1000 * x['one_batch']:.1f}", f"{1000 * x['with_input']:.1f}"
-        rows.append((name, *times, f"{x['frames_per_second']:.1f}", f"{x['waiting']:.1%}"))
-    columns = ("", "step on one batch, ms", "with input, ms", "frames/s", "longer by")
-    note = "whole training steps, augmentation included, with frames from the loader and without, in turn"
+        rows.append((name, *times, f"{x['frames_per_second']:.1f}", f"{x['waiting']:.1%}{_spread(x)}"))
+    columns = ("", "step on one batch, ms", "with input, ms", "frames/s", "waits")
+    note = (
+        "whole training steps, augmentation included, with frames from the loader and without, in turn; "
+        "waits: the share of its time that a step has not on one batch"
+    )
     return Table(TITLES["epochs"], columns, tuple(rows), (note,))
 
 
 _TABLES = {"ceilings": _ceilings, "counting": _counting, "input": _input, "epochs": _epochs}
 
 
+def _spread(found: Mapping[str, Any]) -> str:
+    return " ({:.1%} to {:.1%})".format(*found["spread"]) if "spread" in found else ""
+
+
 def _failed(title: str, why: str) -> Table:
     return Table(title, ("", ""), ((f"failed: {why}", ""),))
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+def _share(of_peak: float | None, rate: float | None, reached: float | None) -> str:
+    """Of the data sheet's peak; where it is not known, of what was measured."""
+    if of_peak is None and rate is not None and reached:
+        return f"{rate / reached:.0%} of reached"
+    return "-" if of_peak is None else f"{of_peak:.1%}"
 
 
 def as_markdown(record: Mapping[str, Any]) -> str:

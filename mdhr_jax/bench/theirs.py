@@ -86,7 +86,7 @@ class Theirs:
         return Runner(run, self._wait)
 
     def peak_bytes(self) -> int:
-        """Most memory so far: of the device's tensors; on CPUs of the process."""
+        """Most memory so far: of the device's tensors, cuDNN's trials included; on CPUs of the process."""
         if self._device == "cuda":
             return int(self._torch.cuda.max_memory_allocated())
         return resident_peak()

@@ -47,7 +47,6 @@ def alternate(
     *,
     least_seconds: float = LEAST_SECONDS,
     settle: bool = False,
-    done: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[float, ...]]:
     """Times runners in turn, after two rounds that are not counted: they compile and tell how long one takes.
 
@@ -59,7 +58,6 @@ def alternate(
         least_seconds: shorter runs are repeated within a measurement, to this length.
         settle: a run that is not counted comes before every measurement, so that none bears what the others
             have left: memory given back to the system, caches.
-        done: called after every measurement, counted or not; there are ``len(runners) * (repeats + 2)``.
 
     Returns:
         Seconds of a run in each measurement, by name; the i-th ones lie next to each other in time.
@@ -75,7 +73,6 @@ def alternate(
                 times[name] = max(1, min(1000, math.ceil(least_seconds / max(took, 1e-9))))
             elif repeat >= 0:
                 seconds[name].append(took)
-            done()
     return {name: tuple(values) for name, values in seconds.items()}
 
 

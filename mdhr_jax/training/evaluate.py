@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int64
 
-from mdhr_jax import compile_cache, distributed, parallel
+from mdhr_jax import compile_cache, distributed, freed_memory, parallel
 from mdhr_jax.data.clips import evaluation_windows
 from mdhr_jax.data.loader import Batch, eval_batches
 from mdhr_jax.data.records import ClipRecords
@@ -113,7 +113,9 @@ class Evaluator:
             self._step = distributed.compiled(self._step, params, batch_stats, placed)
             self._compiled = True
         distributed.come_further("evaluating")
-        return self._step(params, batch_stats, placed)
+        found = self._step(params, batch_stats, placed)
+        freed_memory.settle()
+        return found
 
     def _windows(self, records: ClipRecords) -> Int64[np.ndarray, "W 3"]:
         return evaluation_windows(records.videos, self._experiment.config.data.clip_length)

@@ -72,7 +72,8 @@ def tasks(monkeypatch):
             facts = {"backbone": arguments["backbone"], "device": "cpu", "threads": 2, "apart": 1e-6}
             return {**facts, "rows": rows}
         if task == "ceilings":
-            return [{"name": "copy", "value": 1e10, "unit": "bytes/s", "size": "256 MiB"}]
+            product = {"name": "matrix product, float32", "value": 1.6e10, "unit": "FLOP/s", "size": "2048"}
+            return [product, {"name": "copy", "value": 1e10, "unit": "bytes/s", "size": "256 MiB"}]
         times = {"with_input": 1.0, "one_batch": 0.9, "frames_per_second": 16.0, "waiting": 0.1}
         return {**{name: arguments[name] for name in ("backbone", "precision", "batch")}, **times}
 
@@ -140,6 +141,37 @@ def test_on_accelerators_both_formats_and_larger_batches_are_measured(tasks):
     assert [(x["precision"], x["batch"]) for x in of_cases] == [("float32", 8), ("bfloat16", 8)]
 
 
+def test_streams_are_measured_by_themselves_and_training_with_input_at_every_batch(tasks, checkout):
+    options = ["--reference", checkout, "--backbone", "resnet50", "--repeats", "2"]
+    assert bench.main(["predict", *options, "--forms", "released"]) == 0
+    (stream,) = (arguments for task, arguments in tasks[0] if task == "case")
+    assert (stream["reference"], stream["forms"]) == (None, [])
+    assert bench.main(["epoch", *options, "--batch", "1,2"]) == 0
+    fed = [arguments for task, arguments in tasks[0] if task == "epoch"]
+    assert [(x["batch"], x["repeats"]) for x in fed] == [(1, 2), (2, 2)]
+
+
+def test_shares_are_of_what_was_reached_where_no_data_sheet_tells(tasks, capsys):
+    assert bench.main(["train", "--backbone", "tiny", "--measure-ceilings"]) == 0
+    shown = capsys.readouterr().out
+    assert "50% of reached" in shown
+    assert "25.0%" in shown  # Of the data sheet's bandwidth, which the device's table has.
+
+
+def test_records_are_put_into_a_document_without_measuring(tasks, tmp_path, capsys):
+    records = [str(tmp_path / f"{mode}.json") for mode in ("train", "input")]
+    for mode, record in zip(("train", "input"), records, strict=True):
+        assert bench.main([mode, "--backbone", "tiny", "--json", record]) == 0
+    measured = len(tasks[0])
+    path = tmp_path / "performance.md"
+    assert bench.main(["report", "--report", str(path), "--also", *records]) == 0
+    assert len(tasks[0]) == measured
+    assert "### Training step" in path.read_text()
+    assert "### Input alone" in path.read_text()
+    assert bench.main(["report", "--report", str(path)]) == 2
+    assert "report takes records (--also FILE ...) and a document (--report FILE)" in capsys.readouterr().err
+
+
 def test_lists_may_have_commas_or_spaces(tasks):
     options = ["--backbone", "resnet50,tiny", "--batch", "1", "2,4", "--forms", "released"]
     assert bench.main(["eval", *options]) == 0
@@ -176,6 +208,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(tasks, tmp_path, capsys):
         (["--backbone", "vgg"], "--backbone knows resnet50"),
         (["--precision", "float16"], "--precision knows float32, bfloat16, found float16"),
         (["--forms", "fast"], "--forms knows released"),
+        (["--precision", "bfloat16", "--forms", "released"], "beside bfloat16 the reference is timed as"),
         (["--batch", "0"], "--batch must be at least 1"),
         (["--repeats", "0"], "--repeats must be at least 1"),
         (["--reference", "nowhere"], "nowhere is no checkout"),

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from mdhr_jax.bench import __main__ as bench
+from mdhr_jax.bench import epoch, memory
 from mdhr_jax.bench import input as input_rate
-from mdhr_jax.bench import memory
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -79,6 +79,24 @@ def test_the_input_is_counted_in_frames(synthetic_data):
     assert found["threads"] == 1
     assert found["frames_per_second"] > 0
     assert found["frames_per_core_second"] > 0
+
+
+def test_training_with_input_is_timed_beside_training_on_one_batch(synthetic_data):
+    found = epoch.measure(
+        "tiny",
+        "float32",
+        1,
+        clip_length=2,
+        repeats=2,
+        data=str(synthetic_data),
+        dataset="synthetic_bp4d",
+        image_size=64,
+    )
+    assert found["frames"] == 2
+    assert found["frames_per_second"] == pytest.approx(2 / found["with_input"])
+    assert found["waiting"] == pytest.approx(1 - found["one_batch"] / found["with_input"])
+    low, high = found["spread"]
+    assert low <= high < 1
 
 
 def test_data_that_are_not_there_are_told(tmp_path, monkeypatch, capsys):

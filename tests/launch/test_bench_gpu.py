@@ -28,23 +28,32 @@ def asked(tmp_path):
     return start
 
 
-def test_every_record_is_reported(asked, tmp_path):
+def of_measuring(calls):
+    return [call for call in calls if " report " not in call]
+
+
+def reported(call):
+    return [path.rsplit("/", 1)[1] for path in call.split("--also ")[1].split()]
+
+
+def test_every_record_is_reported_as_soon_as_it_is_there(asked, tmp_path):
     (tmp_path / "found").mkdir()
     (tmp_path / "found/train-older.json").write_text("{}")
     code, calls = asked()
     assert code == 0
-    kinds = [call.split()[2] for call in calls]
-    assert kinds == ["train"] * 4 + ["eval", "predict"]
-    trained = [call for call in calls if " train " in call]
+    measuring = of_measuring(calls)
+    assert [call.split()[2] for call in measuring] == ["train"] * 4 + ["eval", "predict"]
+    trained = [call for call in measuring if " train " in call]
     for backbone in ("resnet50", "swin_base"):
         for precision in ("bfloat16", "float32"):
             assert sum(f"{backbone} --batch 8 --precision {precision}" in call for call in trained) == 1
-    assert all(f"--reference {tmp_path / 'MDHR'}" in call for call in calls[:5])
-    also = calls[-1].split("--also ")[1].split(" --json")[0].split()
-    assert [path.rsplit("/", 1)[1] for path in also] == [
+    assert all(f"--reference {tmp_path / 'MDHR'}" in call for call in measuring[:5])
+    names = [
         *("train-resnet50-bf16.json", "train-resnet50-f32.json"),
-        *("train-swin-bf16.json", "train-swin-f32.json", "eval.json"),
+        *("train-swin-bf16.json", "train-swin-f32.json", "eval.json", "predict.json"),
     ]
+    assert [reported(call) for call in calls[1::2]] == [names[: i + 1] for i in range(6)]
+    assert all("--report docs/performance.md" in call for call in calls[1::2])
 
 
 def test_what_fails_leaves_the_others_alone_and_is_told(asked, tmp_path):
@@ -52,12 +61,12 @@ def test_what_fails_leaves_the_others_alone_and_is_told(asked, tmp_path):
     (tmp_path / "found/train-swin-bf16.json").write_text("{}")  # Of an earlier try.
     code, calls = asked("swin_base --batch 8 --precision bfloat16")
     assert code == 1
-    assert len(calls) == 6
-    assert "train-swin-bf16.json" not in calls[-1]
-    assert "train-swin-f32.json" in calls[-1]
+    assert len(of_measuring(calls)) == 6
+    assert "train-swin-bf16.json" not in reported(calls[-1])
+    assert "train-swin-f32.json" in reported(calls[-1])
 
 
-def test_with_no_record_there_is_none_to_add(asked):
-    code, calls = asked("MDHR")
+def test_with_no_record_there_is_none_to_report(asked):
+    code, calls = asked("mdhr_jax.bench")
     assert code == 1
-    assert "--also" not in calls[-1]
+    assert of_measuring(calls) == calls
