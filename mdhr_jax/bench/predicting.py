@@ -18,6 +18,7 @@ from jaxtyping import Float, UInt8
 
 from mdhr_jax import facs
 from mdhr_jax.bench import timing
+from mdhr_jax.bench.forms import NEIGHBORS
 from mdhr_jax.bench.timing import Runner
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 WINDOW = 16
 """Frames of the reference's clips."""
-NEIGHBORS = 5
 MOST_APART = 1e-3
 """Of scores of the same frames, in float32."""
 NEEDS = ("clu", "ml_collections", "orbax", "tensorflow_datasets")
