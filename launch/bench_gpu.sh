@@ -6,12 +6,16 @@ usage() {
     cat <<'END'
 usage: launch/bench_gpu.sh CHECKOUT [FOLDER]
 
-Measures on a GPU of this machine, by python -m mdhr_jax.bench, what docs/performance.md wants, most important
-first. CHECKOUT is a clone of CVI-SZU/MDHR, which is measured too. Records are written to
-FOLDER (bench-gpu), and into docs/performance.md. A case that fails leaves the others alone. From the clone of
-the project; the interpreter is $PYTHON, else python.
+Measures on the first GPU of this machine, by python -m mdhr_jax.bench: training steps of ResNet-50 and Swin-B on
+8 clips of 16 frames, in bfloat16 and float32, and forward passes, beside all forms of the PyTorch reference;
+what the device reaches; steps on streams. CHECKOUT is a clone of CVI-SZU/MDHR. Needs pip install -e
+'.[cuda13,torch]' and a PyTorch that sees the GPU; a training step of Swin-B plans 35 GiB in float32.
 
-Exit code: 0 if all was measured, 1 if a case has failed, 2 after wrong use.
+Most important first, each case by itself, and what fails leaves the others alone; once more measures all anew.
+Records are written to FOLDER (bench-gpu). After each, docs/performance.md of this clone gets the tables of
+all, as a section of its own for this device. The interpreter is $PYTHON, else python.
+
+Exit code: 0 if all was measured, 1 if a case has failed, 2 after wrong use or without a GPU.
 
 example: launch/bench_gpu.sh MDHR
 END
@@ -32,6 +36,8 @@ esac
 python=${PYTHON:-python}
 [[ -n $(command -v "$python") ]] ||
     usage_error "there is no $python; name the interpreter: PYTHON=/path/to/python"
+"$python" -c 'import sys, jax; sys.exit(jax.default_backend() == "cpu")' ||
+    usage_error "JAX finds no GPU here (or is not installed); what it finds: $python -c 'import jax; print(jax.devices())'"
 checkout=$(realpath "$1") || exit 2
 folder=$(realpath -m "${2:-bench-gpu}")
 cd "$(dirname "$0")/.." || exit 2

@@ -115,6 +115,7 @@ class Progress:
         self._interval = 0.1 if self._is_terminal else log_every
         self._begin = self._start = self._last_shown = time.monotonic()
         self._open_line = False
+        self._told: tuple[int, str] | None = None
 
     def __enter__(self) -> "Progress":
         return self
@@ -126,7 +127,8 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         global _unfinished
-        self._show()
+        if self._is_terminal or self._told != (self.done, self.note):
+            self._show()
         if self._open_line:
             self._stream.write("\n")
             self._stream.flush()
@@ -178,6 +180,7 @@ class Progress:
     def _show(self) -> None:
         global _unfinished
         self._last_shown = time.monotonic()
+        self._told = self.done, self.note
         if _quiet:
             return
         share = self.done / self.total if self.total else 1.0 if self.fraction is None else self.fraction

@@ -7,6 +7,7 @@ and the process that starts them never takes a device.
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,14 @@ def run(task: str, arguments: Mapping[str, Any]) -> Any:
             if not code:
                 return json.loads(result.read_text(encoding="utf-8"))
             written.seek(0)
-            raise RuntimeError(f"exit code {code}: {reason(written.read())}")
+            raise RuntimeError(f"{ended(code)}: {reason(written.read())}")
+
+
+def ended(code: int) -> str:
+    """How a process has ended that did not do its task."""
+    if code == -signal.SIGKILL:
+        return "killed, as the system does for want of memory"
+    return f"exit code {code}"
 
 
 def reason(output: str) -> str:

@@ -63,7 +63,7 @@ class Elsewhere:
             return line
         code = self._process.wait()
         self._errors.seek(0)
-        raise RuntimeError(f"exit code {code}: {apart.reason(self._errors.read())}")
+        raise RuntimeError(f"{apart.ended(code)}: {apart.reason(self._errors.read())}")
 
     def __enter__(self) -> "Elsewhere":
         return self

@@ -1,8 +1,8 @@
 """Training with its input: the project's own step, fed by the loader, against the same step on one batch.
 
-The step is the whole one, with augmentation on the device, from frames of 8 bits. The share of its time that
-a step has not on one batch is what a device waits for input; where the loader shares its cores with the
-model, as on a CPU, it is also what decoding takes away from it.
+The step is the whole one, with augmentation on the device, from frames of 8 bits. The part of its time that
+goes away where one batch is used over and over is what a device waits for input; where the loader shares its
+cores with the model, as on a CPU, it is also what decoding takes away from it.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ def measure(
 
     Returns:
         Seconds of a step with input (``with_input``) and on one batch (``one_batch``), by the medians,
-        ``frames`` of a step, ``waiting``: the share of a step with input that it has not on one batch, and
+        ``frames`` of a step, ``waiting``: the share of a step with input that goes away on one batch, and
         ``spread``: the smallest and largest share of measurements that lie next to each other. Ready for
         JSON.
     """

@@ -61,6 +61,8 @@ def check(options: Options) -> None:
     if options.video is not None and not options.video.is_file():
         raise FileNotFoundError(f"--video {options.video} is not there")
     if options.reference is not None:
+        if not options.reference.is_dir():
+            raise FileNotFoundError(f"there is no folder {options.reference} for --reference")
         if not (options.reference / "model").is_dir():
             raise FileNotFoundError(
                 f"{options.reference} is no checkout of the reference (it has no folder model); give the "

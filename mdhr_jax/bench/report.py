@@ -8,6 +8,7 @@ from typing import Any
 
 from mdhr_jax.interop.comparison_report import Table
 from mdhr_jax.interop.comparison_report import as_text as _text
+from mdhr_jax.progress import counted
 
 FORMAT = 1
 """Of records; another number where a reader must know."""
@@ -110,9 +111,10 @@ def _cases(kind: str, cases: Sequence[Mapping[str, Any]], reached: Mapping[str, 
     title = TITLES[kind]
     repeats = cases[0]["case"]["repeats"]
     beside = any(case.get("reference") for case in cases)
-    note = f"medians of {repeats} measurements" + (
+    note = f"medians of {counted(repeats, 'measurement')}" + (
         " of each side in turn, each side in a process of its own, after compilation and a run that is not "
-        "counted; of ours those beside each form count"
+        "counted; a form's ratio is that of the medians of its measurements and of those of ours that lie "
+        "between them, ours' own line has the median of all of ours"
         if beside
         else ", after compilation"
     )
@@ -163,13 +165,13 @@ def _counting(record: Mapping[str, Any], found: Mapping[str, Any]) -> Table:
     rows = [("ours", f"{found['ours']:.3f}", _of_evaluations(record, found["frames"], found["ours"]))]
     if found["theirs"] is not None:
         rows.append(("reference's loops", f"{found['theirs']:.3f}", ""))
-    note = (
-        f"{found['frames']:,} frames in batches of {found['windows']} windows of 16; an evaluation's time is "
-        "that of its forward passes, by the frames/s above"
-    )
-    return Table(
-        TITLES["counting"], ("", "seconds", "share of the time of an evaluation"), tuple(rows), (note,)
-    )
+    note = f"{found['frames']:,} frames in batches of {found['windows']} windows of 16"
+    columns = "", "seconds", "share of the time of an evaluation"
+    if rows[0][2]:
+        note += "; an evaluation's time is that of its forward passes, by the frames/s above"
+    else:
+        columns, rows = columns[:2], [row[:2] for row in rows]
+    return Table(TITLES["counting"], columns, tuple(rows), (note,))
 
 
 def _of_evaluations(record: Mapping[str, Any], frames: int, seconds: float) -> str:
@@ -187,7 +189,8 @@ def _input(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
         (str(x["threads"]), f"{x['frames_per_second']:.0f}", f"{x['frames_per_core_second']:.0f}")
         for x in found
     )
-    return Table(TITLES["input"], ("threads", "frames/s", "frames/s a core"), rows)
+    note = "a core: per second of CPU time of all threads"
+    return Table(TITLES["input"], ("threads", "frames/s", "frames/s a core"), rows, (note,))
 
 
 def _epochs(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
@@ -196,13 +199,13 @@ def _epochs(_: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> Table:
         if "failed" in x:
             rows.append((str(x["arguments"]["backbone"]), "", "", "", f"failed: {x['failed']}"))
             continue
-        name = f"{x['backbone']}, {x['precision']}, {x['batch']} clips"
+        name = f"{x['backbone']}, {x['precision']}, {counted(x['batch'], 'clip')}"
         times = f"{1000 * x['one_batch']:.1f}", f"{1000 * x['with_input']:.1f}"
         rows.append((name, *times, f"{x['frames_per_second']:.1f}", f"{x['waiting']:.1%}{_spread(x)}"))
     columns = ("", "step on one batch, ms", "with input, ms", "frames/s", "waits")
     note = (
         "whole training steps, augmentation included, with frames from the loader and without, in turn; "
-        "waits: the share of its time that a step has not on one batch"
+        "waits: the part of a step's time that goes away where one batch is used over and over"
     )
     return Table(TITLES["epochs"], columns, tuple(rows), (note,))
 
@@ -211,7 +214,8 @@ _TABLES = {"ceilings": _ceilings, "counting": _counting, "input": _input, "epoch
 
 
 def _spread(found: Mapping[str, Any]) -> str:
-    return " ({:.1%} to {:.1%})".format(*found["spread"]) if "spread" in found else ""
+    low, high = found.get("spread", (0.0, 0.0))
+    return f" ({low:.1%} to {high:.1%})" if low < high else ""
 
 
 def _failed(title: str, why: str) -> Table:

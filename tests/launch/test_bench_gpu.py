@@ -5,6 +5,7 @@ import pytest
 from tests.launch.started import run
 
 PYTHON = """#!/bin/sh
+case "$1" in -c) exit "${NO_GPU:-0}" ;; esac
 printf '%s\\n' "$*" >> "$CALLS"
 case "$*" in *"$FAILING"*) exit 1 ;; esac
 while [ $# -gt 1 ]; do [ "$1" = --json ] && echo '{}' > "$2"; shift; done
@@ -13,17 +14,18 @@ while [ $# -gt 1 ]; do [ "$1" = --json ] && echo '{}' > "$2"; shift; done
 
 @pytest.fixture
 def asked(tmp_path):
-    """Runs the script; returns its exit code and the benchmark's command lines."""
+    """Runs the script; returns its exit code, the benchmark's command lines, and what it wrote of errors."""
     (tmp_path / "MDHR").mkdir()
     python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
     given = {"PYTHON": str(python), "CALLS": str(tmp_path / "calls")}
 
-    def start(failing="nothing at all"):
+    def start(failing="nothing at all", **more):
         folders = tmp_path / "MDHR", tmp_path / "found"
-        done = run("launch/bench_gpu.sh", *folders, FAILING=failing, **given)
-        return done.returncode, (tmp_path / "calls").read_text().splitlines()
+        done = run("launch/bench_gpu.sh", *folders, FAILING=failing, **given, **more)
+        calls = tmp_path / "calls"
+        return done.returncode, calls.read_text().splitlines() if calls.exists() else [], done.stderr
 
     return start
 
@@ -39,7 +41,7 @@ def reported(call):
 def test_every_record_is_reported_as_soon_as_it_is_there(asked, tmp_path):
     (tmp_path / "found").mkdir()
     (tmp_path / "found/train-older.json").write_text("{}")
-    code, calls = asked()
+    code, calls, _ = asked()
     assert code == 0
     measuring = of_measuring(calls)
     assert [call.split()[2] for call in measuring] == ["train"] * 4 + ["eval", "predict"]
@@ -59,14 +61,20 @@ def test_every_record_is_reported_as_soon_as_it_is_there(asked, tmp_path):
 def test_what_fails_leaves_the_others_alone_and_is_told(asked, tmp_path):
     (tmp_path / "found").mkdir()
     (tmp_path / "found/train-swin-bf16.json").write_text("{}")  # Of an earlier try.
-    code, calls = asked("swin_base --batch 8 --precision bfloat16")
+    code, calls, _ = asked("swin_base --batch 8 --precision bfloat16")
     assert code == 1
     assert len(of_measuring(calls)) == 6
     assert "train-swin-bf16.json" not in reported(calls[-1])
     assert "train-swin-f32.json" in reported(calls[-1])
 
 
+def test_without_a_gpu_nothing_is_measured(asked):
+    code, calls, told = asked(NO_GPU="1")
+    assert (code, calls) == (2, [])
+    assert "JAX finds no GPU here" in told
+
+
 def test_with_no_record_there_is_none_to_report(asked):
-    code, calls = asked("mdhr_jax.bench")
+    code, calls, _ = asked("mdhr_jax.bench")
     assert code == 1
     assert of_measuring(calls) == calls
