@@ -36,7 +36,8 @@ def keep(*, overlap: bool = False) -> bool:
 
     Args:
         overlap: whether the host may go on while a step runs. A step that is begun before the one before it
-            has ended takes memory of its own, so that steps of gigabytes are better called one by one.
+            has ended takes memory of its own, so that steps of gigabytes are better called one by one. Runs
+            of several processes (`distributed.start`) overlap anyway.
 
     Returns:
         Whether memory is kept from now on.

@@ -90,6 +90,9 @@ def start(config: ConfigDict, directory: Path) -> None:
     _delay_aborts()
     # It would take SIGTERM away from whoever else handles it, and knows of no other signal.
     jax.config.update("jax_enable_preemption_service", False)
+    # Steps are begun before those before them have ended, which `freed_memory` turns off on CPUs: a process
+    # that hangs is told from those that wait for it by having begun fewer.
+    jax.config.update("jax_cpu_enable_async_dispatch", True)
     jax.distributed.initialize(
         place.address,
         place.processes,
