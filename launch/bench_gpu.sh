@@ -6,14 +6,15 @@ usage() {
     cat <<'END'
 usage: launch/bench_gpu.sh CHECKOUT [FOLDER]
 
-Measures on the first GPU of this machine, by python -m mdhr_jax.bench: training steps of ResNet-50 and Swin-B on
-8 clips of 16 frames, in bfloat16 and float32, and forward passes, beside all forms of the PyTorch reference;
-what the device reaches; steps on streams. CHECKOUT is a clone of CVI-SZU/MDHR. Needs pip install -e
-'.[cuda13,torch]' and a PyTorch that sees the GPU; a training step of Swin-B plans 35 GiB in float32.
+Measures on the first GPU of this machine, by python -m mdhr_jax.bench: training steps of ResNet-50 and
+Swin-B on 8 clips of 16 frames, in bfloat16 and float32, and forward passes, beside all forms of the PyTorch
+reference; what the device reaches; steps on streams. CHECKOUT is a clone of CVI-SZU/MDHR. Needs
+pip install -e '.[cuda13,torch]' and a PyTorch that sees the GPU; a training step of Swin-B plans 35 GiB in
+float32.
 
-Most important first, each case by itself, and what fails leaves the others alone; once more measures all anew.
-Records are written to FOLDER (bench-gpu). After each, docs/performance.md of this clone gets the tables of
-all, as a section of its own for this device. The interpreter is $PYTHON, else python.
+Most important first, each case by itself, and what fails leaves the others alone; once more measures all
+anew. Records are written to FOLDER (bench-gpu). After each, docs/performance.md of this clone gets the tables
+of all, as a section of its own for this device. The interpreter is $PYTHON, else python.
 
 Exit code: 0 if all was measured, 1 if a case has failed, 2 after wrong use or without a GPU.
 
